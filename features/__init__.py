@@ -1,0 +1,1 @@
+"""Features: declared once, computed by one function in training, streaming and serving."""
