@@ -1,0 +1,141 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DegradationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEGRADATION_REASON_UNSPECIFIED: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_DEADLINE: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_UNAVAILABLE: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_ERROR: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_UNDER_DELIVERED: _ClassVar[DegradationReason]
+DEGRADATION_REASON_UNSPECIFIED: DegradationReason
+DEGRADATION_REASON_DEADLINE: DegradationReason
+DEGRADATION_REASON_UNAVAILABLE: DegradationReason
+DEGRADATION_REASON_ERROR: DegradationReason
+DEGRADATION_REASON_UNDER_DELIVERED: DegradationReason
+
+class GetFeedRequest(_message.Message):
+    __slots__ = ("user_id", "page_size", "page_token", "surface", "debug")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SURFACE_FIELD_NUMBER: _ClassVar[int]
+    DEBUG_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    page_size: int
+    page_token: str
+    surface: str
+    debug: bool
+    def __init__(self, user_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., surface: _Optional[str] = ..., debug: _Optional[bool] = ...) -> None: ...
+
+class GetFeedResponse(_message.Message):
+    __slots__ = ("items", "request_id", "arm", "bundle_version", "degradations", "next_page_token", "cold_start", "debug")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEGRADATIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    COLD_START_FIELD_NUMBER: _ClassVar[int]
+    DEBUG_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[FeedItem]
+    request_id: str
+    arm: str
+    bundle_version: str
+    degradations: _containers.RepeatedCompositeFieldContainer[Degradation]
+    next_page_token: str
+    cold_start: bool
+    debug: FeedDebug
+    def __init__(self, items: _Optional[_Iterable[_Union[FeedItem, _Mapping]]] = ..., request_id: _Optional[str] = ..., arm: _Optional[str] = ..., bundle_version: _Optional[str] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., cold_start: _Optional[bool] = ..., debug: _Optional[_Union[FeedDebug, _Mapping]] = ...) -> None: ...
+
+class FeedItem(_message.Message):
+    __slots__ = ("media_id", "author_id", "position", "value", "diversity_factor", "task_probabilities", "source", "seed_account_id")
+    MEDIA_ID_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    DIVERSITY_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    TASK_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SEED_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    media_id: int
+    author_id: int
+    position: int
+    value: float
+    diversity_factor: float
+    task_probabilities: _containers.RepeatedCompositeFieldContainer[TaskProbability]
+    source: str
+    seed_account_id: int
+    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., position: _Optional[int] = ..., value: _Optional[float] = ..., diversity_factor: _Optional[float] = ..., task_probabilities: _Optional[_Iterable[_Union[TaskProbability, _Mapping]]] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ...) -> None: ...
+
+class TaskProbability(_message.Message):
+    __slots__ = ("task", "probability")
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    task: str
+    probability: float
+    def __init__(self, task: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
+
+class Degradation(_message.Message):
+    __slots__ = ("stage", "reason", "detail")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    reason: DegradationReason
+    detail: str
+    def __init__(self, stage: _Optional[str] = ..., reason: _Optional[_Union[DegradationReason, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class FeedDebug(_message.Message):
+    __slots__ = ("stages", "candidates")
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    stages: _containers.RepeatedCompositeFieldContainer[StageDebug]
+    candidates: _containers.RepeatedCompositeFieldContainer[CandidateDebug]
+    def __init__(self, stages: _Optional[_Iterable[_Union[StageDebug, _Mapping]]] = ..., candidates: _Optional[_Iterable[_Union[CandidateDebug, _Mapping]]] = ...) -> None: ...
+
+class StageDebug(_message.Message):
+    __slots__ = ("stage", "candidates_in", "candidates_out", "elapsed_us")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_IN_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_OUT_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_US_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    candidates_in: int
+    candidates_out: int
+    elapsed_us: int
+    def __init__(self, stage: _Optional[str] = ..., candidates_in: _Optional[int] = ..., candidates_out: _Optional[int] = ..., elapsed_us: _Optional[int] = ...) -> None: ...
+
+class CandidateDebug(_message.Message):
+    __slots__ = ("media_id", "author_id", "source", "seed_account_id", "placements", "dropped")
+    MEDIA_ID_FIELD_NUMBER: _ClassVar[int]
+    AUTHOR_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SEED_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    media_id: int
+    author_id: int
+    source: str
+    seed_account_id: int
+    placements: _containers.RepeatedCompositeFieldContainer[StagePlacement]
+    dropped: str
+    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ..., placements: _Optional[_Iterable[_Union[StagePlacement, _Mapping]]] = ..., dropped: _Optional[str] = ...) -> None: ...
+
+class StagePlacement(_message.Message):
+    __slots__ = ("stage", "rank", "score", "task_probabilities")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    TASK_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    rank: int
+    score: float
+    task_probabilities: _containers.RepeatedCompositeFieldContainer[TaskProbability]
+    def __init__(self, stage: _Optional[str] = ..., rank: _Optional[int] = ..., score: _Optional[float] = ..., task_probabilities: _Optional[_Iterable[_Union[TaskProbability, _Mapping]]] = ...) -> None: ...
