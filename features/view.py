@@ -1,0 +1,141 @@
+"""One batch of candidates seen from their users: the gathered columns that feature functions read.
+
+Shapes: B users, N candidates of all users, L history slots, A action codes. `user_N` says which user a candidate belongs to.
+Everything is computed on first use and kept, so that a stage pays only for the features that it consumes.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.context import UserContexts
+from features.counters import DAY_MS
+from features.history import History, join_history
+from features.item_table import ItemTable
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+
+PRIOR_IMPRESSIONS = 20.0  # an item's rates start at the base rate and are worth this many impressions
+INTENT_SLOTS = 10  # the newest actions, which tell what the user wants right now
+
+
+class View:
+    """N candidates of B users. `row_N` are rows of `items`, all known; `position_N` is NaN when no position is assumed."""
+
+    def __init__(
+        self, contexts: UserContexts, items: ItemTable, row_N: Int64, user_N: Int64, position_N: Float32
+    ) -> None:
+        self.contexts, self.items, self.row_N, self.user_N, self.position_N = contexts, items, row_N, user_N, position_N
+
+    # -- columns of the candidates -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def author_N(self) -> Int64:
+        return self.items.author_row_M[self.row_N].astype(np.int64)
+
+    @cached_property
+    def topic_N(self) -> Int64:
+        return self.items.topic_M[self.row_N].astype(np.int64)
+
+    @cached_property
+    def item_counts_NA(self) -> Float32:
+        return self.items.counts_MA[self.row_N]
+
+    @cached_property
+    def recent_counts_NA(self) -> Float32:
+        return self.items.recent_counts_MA[self.row_N]
+
+    @cached_property
+    def author_counts_NA(self) -> Float32:
+        return self.items.account_counts_UA[self.author_N]
+
+    def smoothed_rate_N(self, counts_NA: Float32, *actions: int) -> Float32:
+        """Actions per impression, pulled to the base rate where there are few impressions."""
+        done_N = counts_NA[:, list(actions)].sum(axis=1)
+        prior = float(self.items.base_rate_A[list(actions)].sum())
+        return ((done_N + PRIOR_IMPRESSIONS * prior) / (counts_NA[:, 1] + PRIOR_IMPRESSIONS)).astype(np.float32)
+
+    # -- columns of the users ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def history(self) -> History:
+        return join_history(self.contexts, self.items)
+
+    def of_user(self, value_B: NDArray[np.generic]) -> Float32:
+        """Spreads a user column over the user's candidates. Shape [N]."""
+        return value_B.astype(np.float32)[self.user_N]
+
+    @cached_property
+    def request_time_ms_N(self) -> Int64:
+        return self.contexts.request_time_ms_B[self.user_N]
+
+    # -- matches between a candidate and its user's history -------------------------------------------------------------------
+
+    @cached_property
+    def weight_NL(self) -> Float32:
+        return self.history.weight_BL[self.user_N]
+
+    @cached_property
+    def same_author_NL(self) -> NDArray[np.bool_]:
+        return self.history.author_BL[self.user_N] == self.author_N[:, None]
+
+    @cached_property
+    def same_topic_NL(self) -> NDArray[np.bool_]:
+        # An unknown topic is no topic that two items could share.
+        return (self.history.topic_BL[self.user_N] == self.topic_N[:, None]) & (self.topic_N >= 0)[:, None]
+
+    @cached_property
+    def liked_weight_NL(self) -> Float32:
+        return np.maximum(self.weight_NL, 0)
+
+    @cached_property
+    def disliked_weight_NL(self) -> Float32:
+        return np.maximum(-self.weight_NL, 0)
+
+    @cached_property
+    def user_has_history_N(self) -> NDArray[np.bool_]:
+        return (self.history.action_BL != 0).any(axis=1)[self.user_N]
+
+    def share_N(self, match_NL: NDArray[np.bool_], slots: int | None = None) -> Float32:
+        """Share of the liked weight (of the newest `slots`) that matches; NaN for users without any."""
+        weight_NL = self.liked_weight_NL if slots is None else self.liked_weight_NL[:, -slots:]
+        match_NL = match_NL if slots is None else match_NL[:, -slots:]
+        total_N = weight_NL.sum(axis=1)
+        share_N = (weight_NL * match_NL).sum(axis=1) / np.maximum(total_N, 1e-9)
+        return np.where(total_N > 0, share_N, np.nan).astype(np.float32)
+
+    # -- vectors -------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def media_affinity_N(self) -> Float32:
+        return self._affinity(self.history.media_taste_BD(self.items), self.items.media_vector_MD, self.row_N)
+
+    @cached_property
+    def account_affinity_N(self) -> Float32:
+        return self._affinity(self.history.account_taste_BE(self.items), self.items.account_vector_UE, self.author_N)
+
+    @cached_property
+    def intent_affinity_N(self) -> Float32:
+        """Highest similarity to one of the newest liked items: a mean hides that a user has several interests."""
+        liked_BS = self.history.weight_BL[:, -INTENT_SLOTS:] > 0
+        row_BS = np.where(liked_BS, self.history.row_BL[:, -INTENT_SLOTS:], 0)
+        recent_BSD = self.items.media_vector_MD[row_BS]
+        close_NS = np.einsum("nd,nsd->ns", self.items.media_vector_MD[self.row_N], recent_BSD[self.user_N])
+        best_N = np.where(liked_BS[self.user_N], close_NS, -np.inf).max(axis=1)
+        return np.where(np.isfinite(best_N), best_N, np.nan).astype(np.float32)
+
+    def _affinity(self, taste_BV: Float32, vectors: Float32, row_N: Int64) -> Float32:
+        vector_NV = vectors[row_N]
+        dot_N = np.einsum("nv,nv->n", vector_NV, taste_BV[self.user_N])
+        known_N = self.user_has_history_N & vector_NV.any(axis=1)
+        return np.where(known_N, dot_N, np.nan).astype(np.float32)
+
+    # -- time ----------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def day_share_N(self) -> Float32:
+        return ((self.request_time_ms_N % DAY_MS) / DAY_MS).astype(np.float32)
