@@ -1,0 +1,1 @@
+"""What training hands to serving: immutable, checksummed directories behind one pointer. Imports nothing of ours."""

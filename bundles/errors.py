@@ -1,0 +1,66 @@
+"""Why a bundle cannot be published or opened. Every message names the version, the file and what to do.
+
+BundleError
+├── BundleMissing       no such version, or nothing activated yet
+├── BundleCorrupt       a checksum, a file, the manifest or the pointer is not what was published
+├── UnsupportedFormat   written by another generation of this software
+├── SchemaMismatch      trained on other features than this process computes
+├── UnknownFile         a file was asked for that the manifest does not name
+└── StageRefused        what was staged cannot become a bundle
+"""
+
+from __future__ import annotations
+
+
+class BundleError(Exception):
+    """A bundle cannot be used."""
+
+
+class BundleMissing(BundleError):
+    """There is no such version, or no version at all."""
+
+
+class BundleCorrupt(BundleError):
+    """What lies on disk is not what was published."""
+
+    def __init__(self, version: str, file: str, problem: str) -> None:
+        super().__init__(
+            f"bundle {version}: {file}: {problem}; copy or publish the bundle again, or activate another version"
+        )
+        self.version = version
+        self.file = file
+
+
+class UnsupportedFormat(BundleError):
+    """The manifest has a format that this software does not read."""
+
+    def __init__(self, version: str, found: object, supported: int) -> None:
+        super().__init__(
+            f"bundle {version}: manifest.json has format_version {found!r}, this software reads {supported}; "
+            "publish the bundle with the same release that serves it"
+        )
+        self.version = version
+
+
+class SchemaMismatch(BundleError):
+    """The bundle was trained on another feature schema."""
+
+    def __init__(self, version: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"bundle {version}: manifest.json has schema_fingerprint {found}, this process computes features of "
+            f"{expected}; train again with this release, or run the release that trained the bundle"
+        )
+        self.version = version
+
+
+class UnknownFile(BundleError):
+    """The manifest does not name the file."""
+
+    def __init__(self, version: str, file: str, known: list[str]) -> None:
+        super().__init__(f"bundle {version}: {file!r} is not in the manifest; files: {', '.join(known)}")
+        self.version = version
+        self.file = file
+
+
+class StageRefused(BundleError):
+    """The staged directory cannot become a bundle."""

@@ -1,0 +1,154 @@
+"""A directory of bundles: publish, verify, open, and flip the pointer. Knows files, not what is in them.
+
+Layout: `<root>/<version>/` (read-only), `<root>/CURRENT` (the active version and below it the one before), and
+`<root>/.stage-*` for what is still being written. A crash at any point leaves no version or a whole one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Unpack
+
+from pydantic import ValidationError
+
+from bundles import disk
+from bundles.bundle import HASH_DIGITS, VERSION, Bundle, first_problem, read_manifest, verify_files, versions_in
+from bundles.errors import BundleCorrupt, BundleMissing, SchemaMismatch, StageRefused
+from bundles.manifest import MANIFEST_NAME, FileEntry, Manifest, ManifestFields
+
+POINTER_NAME = "CURRENT"
+STAGE_PREFIX = ".stage-"
+
+Progress = Callable[[str, int], None]  # relative path and size in bytes of a file that has been checksummed
+
+
+class BundleStore:
+    """The bundles below one root directory. Several processes may use one root at the same time."""
+
+    def __init__(self, root: Path, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self.root = root.absolute()
+        self._now_ms = now_ms
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        """An empty directory to write files into, then to `publish`. It goes when the block ends without publishing."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with disk.exclusive(self.root):  # nobody cleans up between the creation of the directory and its lock
+            self._remove_dead_stages()
+            staged = Path(tempfile.mkdtemp(prefix=STAGE_PREFIX, dir=self.root))
+            lock = disk.try_lock(staged)
+        try:
+            yield staged
+        finally:
+            disk.remove_tree(staged)
+            if lock is not None:
+                os.close(lock)
+
+    def publish(self, staged: Path, *, progress: Progress | None = None, **fields: Unpack[ManifestFields]) -> Manifest:
+        """Turns a staged directory into an immutable version; it is not active yet. Raises StageRefused."""
+        if staged.parent != self.root or not staged.name.startswith(STAGE_PREFIX):
+            raise StageRefused(f"{staged} is no stage of {self.root}; write into the directory that stage() gives")
+        files = _checksum_all(staged, progress)
+        manifest = _complete(fields, files, self._now_ms())
+        target = self.root / manifest.version
+        if target.exists():
+            raise StageRefused(f"bundle {manifest.version} exists already, with the same content")
+        (staged / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+        disk.seal(staged)
+        os.rename(staged, target)
+        disk.sync_directory(self.root)
+        return manifest
+
+    def activate(self, version: str) -> None:
+        """Makes a version the current one, atomically; the one that was current becomes the previous one."""
+        read_manifest(self.root, version)
+        with disk.exclusive(self.root):
+            try:
+                pointer = self._pointer()
+            except BundleCorrupt:  # activating a version is how a broken pointer is repaired
+                pointer = []
+            if pointer[:1] == [version]:
+                return
+            disk.replace_file(self.root / POINTER_NAME, "\n".join([version, *pointer[:1]]) + "\n")
+
+    def current_version(self) -> str | None:
+        """The active version; None before the first activation. Raises BundleCorrupt if the pointer is unreadable."""
+        return next(iter(self._pointer()), None)
+
+    def previous_version(self) -> str | None:
+        """The version that was active before the current one; None if there is none."""
+        return next(iter(self._pointer()[1:]), None)
+
+    def versions(self) -> list[str]:
+        """All published versions, oldest first."""
+        return versions_in(self.root)
+
+    def open(self, version: str, expected_fingerprint: str | None) -> Bundle:
+        """The bundle, after every checksum has been verified. None as fingerprint: accept any feature schema.
+
+        Raises BundleMissing, BundleCorrupt, UnsupportedFormat or SchemaMismatch.
+        """
+        manifest = read_manifest(self.root, version)
+        if expected_fingerprint not in {None, manifest.schema_fingerprint}:
+            raise SchemaMismatch(version, manifest.schema_fingerprint, str(expected_fingerprint))
+        verify_files(self.root / version, manifest)
+        return Bundle(version, self.root / version, manifest)
+
+    def open_current(self, expected_fingerprint: str | None) -> Bundle:
+        """`open` of the active version. Raises also BundleMissing if none is active."""
+        version = self.current_version()
+        if version is None:
+            raise BundleMissing(f"no bundle is active: {self.root / POINTER_NAME} is missing; publish and activate one")
+        return self.open(version, expected_fingerprint)
+
+    def _pointer(self) -> list[str]:
+        try:
+            lines = (self.root / POINTER_NAME).read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return []
+        except UnicodeDecodeError:
+            lines = []
+        if not 1 <= len(lines) <= 2 or not all(VERSION.fullmatch(line) for line in lines):
+            raise BundleCorrupt("(current)", POINTER_NAME, "does not hold the name of a version")
+        return lines
+
+    def _remove_dead_stages(self) -> None:
+        """The lock of a stage dies with its process, whatever killed it."""
+        for stage in self.root.glob(f"{STAGE_PREFIX}*"):
+            lock = disk.try_lock(stage)
+            if lock is not None:
+                disk.remove_tree(stage)
+                os.close(lock)
+
+
+def _checksum_all(staged: Path, progress: Progress | None) -> dict[str, FileEntry]:
+    try:
+        names = sorted(disk.regular_files(staged))
+    except disk.NotAFile as error:
+        raise StageRefused(f"{error}: only files and directories can be published, no links") from error
+    if not names or MANIFEST_NAME in names:
+        problem = f"{MANIFEST_NAME} is written by publish()" if names else "nothing was staged"
+        raise StageRefused(f"{staged}: {problem}")
+    files = {}
+    for name in names:
+        files[name] = FileEntry(sha256=disk.sha256(staged / name), size=(staged / name).stat().st_size)
+        if progress is not None:
+            progress(name, files[name].size)
+    return files
+
+
+def _complete(fields: ManifestFields, files: dict[str, FileEntry], now_ms: int) -> Manifest:
+    """The manifest with its version: the time makes versions sort, the hash makes them unique and tamper-evident."""
+    try:
+        draft = Manifest(version="", created_at_ms=now_ms, files=files, **fields)
+    except ValidationError as error:
+        raise StageRefused(f"the manifest is not valid: {first_problem(error)}") from error
+    moment = datetime.fromtimestamp(now_ms // 1000, UTC)
+    version = f"{moment:%Y%m%dT%H%M%S}.{now_ms % 1000:03d}Z-{draft.content_hash()[:HASH_DIGITS]}"
+    return draft.model_copy(update={"version": version})

@@ -1,0 +1,153 @@
+"""Publishing, the pointer, and crashes in between."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bundles.errors import BundleCorrupt, BundleMissing, StageRefused
+from bundles.store import BundleStore
+from tests.bundles.conftest import Publish, fields
+
+
+def test_version_is_the_time_and_the_beginning_of_the_content_hash(publish: Publish) -> None:
+    manifest = publish({"model.onnx": b"graph"})
+    assert manifest.version == f"20260105T000000.123Z-{manifest.content_hash()[:12]}"
+
+
+def test_published_files_can_be_opened(store: BundleStore, publish: Publish) -> None:
+    version = publish({"rank/model.onnx": b"graph", "items.npy": b""}).version
+    bundle = store.open(version, "f00d")
+    assert bundle.file("rank/model.onnx").read_bytes() == b"graph"
+    assert bundle.manifest.files["items.npy"].size == 0
+
+
+def test_published_tree_is_read_only(store: BundleStore, publish: Publish) -> None:
+    path = store.root / publish({"rank/model.onnx": b"graph"}).version
+    modes = {entry.relative_to(path).as_posix(): oct(entry.stat().st_mode & 0o777) for entry in path.rglob("*")}
+    assert modes == {"rank": "0o555", "rank/model.onnx": "0o444", "manifest.json": "0o444"}
+
+
+def test_publishing_does_not_activate(store: BundleStore, publish: Publish) -> None:
+    version = publish({"a": b"1"}).version
+    assert store.current_version() is None
+    assert store.versions() == [version]
+
+
+def test_activation_remembers_the_version_before(store: BundleStore, publish: Publish) -> None:
+    first, second = publish({"a": b"1"}).version, publish({"a": b"2"}).version
+    store.activate(first)
+    assert (store.current_version(), store.previous_version()) == (first, None)
+    store.activate(second)
+    assert (store.current_version(), store.previous_version()) == (second, first)
+
+
+def test_activating_the_current_version_again_keeps_the_previous_one(store: BundleStore, publish: Publish) -> None:
+    first, second = publish({"a": b"1"}).version, publish({"a": b"2"}).version
+    for version in (first, second, second):
+        store.activate(version)
+    assert store.previous_version() == first
+
+
+def test_versions_come_oldest_first(store: BundleStore, publish: Publish) -> None:
+    published = [publish({"a": bytes([i])}).version for i in range(5)]
+    assert store.versions() == published
+
+
+@pytest.mark.parametrize("version", ["", "..", "../bundles", "20260105T000000.123Z-000000000000", "/"])
+def test_unknown_versions_are_missing(store: BundleStore, publish: Publish, version: str) -> None:
+    known = publish({"a": b"1"}).version
+    with pytest.raises(BundleMissing, match=known):
+        store.activate(version)
+
+
+def test_opening_without_an_active_version_says_so(store: BundleStore) -> None:
+    with pytest.raises(BundleMissing, match="no bundle is active"):
+        store.open_current("f00d")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense\n", b"../../etc\n", b"\xff\xfe"])
+def test_broken_pointer_is_reported_and_repaired_by_activating(
+    store: BundleStore, publish: Publish, content: bytes
+) -> None:
+    version = publish({"a": b"1"}).version
+    (store.root / "CURRENT").write_bytes(content)
+    with pytest.raises(BundleCorrupt, match="CURRENT"):
+        store.current_version()
+    store.activate(version)
+    assert store.open_current("f00d").version == version
+
+
+def test_unpublished_stage_leaves_nothing(store: BundleStore) -> None:
+    with store.stage() as staged:
+        (staged / "half").write_bytes(b"x")
+    assert not staged.exists()
+    assert store.versions() == []
+
+
+def test_stage_of_a_killed_process_is_ignored_and_then_removed(store: BundleStore, publish: Publish) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from bundles.store import BundleStore\n"
+        "with BundleStore(Path(sys.argv[1])).stage() as staged:\n"
+        "    (staged / 'half').write_bytes(b'x'); print(staged, flush=True); os._exit(9)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(store.root)], capture_output=True, text=True, check=False
+    )
+    leftover = Path(killed.stdout.strip())
+    assert (leftover / "half").exists()
+    assert store.versions() == []
+    publish({"a": b"1"})
+    assert not leftover.exists()
+
+
+def test_stage_of_a_living_publisher_is_left_alone(store: BundleStore, publish: Publish) -> None:
+    with store.stage() as staged:
+        publish({"a": b"1"})
+        assert staged.exists()
+
+
+def test_empty_stage_is_refused(store: BundleStore) -> None:
+    with store.stage() as staged, pytest.raises(StageRefused, match="nothing was staged"):
+        store.publish(staged, **fields())
+
+
+def test_staged_manifest_is_refused(store: BundleStore) -> None:
+    with store.stage() as staged:
+        (staged / "manifest.json").write_bytes(b"{}")
+        with pytest.raises(StageRefused, match=r"manifest\.json"):
+            store.publish(staged, **fields())
+
+
+def test_staged_link_is_refused(store: BundleStore) -> None:
+    with store.stage() as staged:
+        os.symlink("/etc/hostname", staged / "items.npy")
+        with pytest.raises(StageRefused, match=r"items\.npy"):
+            store.publish(staged, **fields())
+
+
+def test_directory_that_is_no_stage_is_refused(store: BundleStore, tmp_path: Path) -> None:
+    with pytest.raises(StageRefused, match="no stage"):
+        store.publish(tmp_path, **fields())
+
+
+def test_metrics_that_are_not_json_are_refused(store: BundleStore) -> None:
+    stated = fields()
+    stated["metrics"] = {"auc": float("nan")}
+    with store.stage() as staged:
+        (staged / "a").write_bytes(b"1")
+        with pytest.raises(StageRefused, match="metrics"):
+            store.publish(staged, **stated)
+
+
+def test_progress_names_every_file(store: BundleStore) -> None:
+    seen: list[tuple[str, int]] = []
+    with store.stage() as staged:
+        (staged / "b").write_bytes(b"22")
+        (staged / "a").write_bytes(b"1")
+        store.publish(staged, progress=lambda name, size: seen.append((name, size)), **fields())
+    assert seen == [("a", 1), ("b", 2)]
