@@ -78,7 +78,7 @@ def exclusive(root: Path) -> Iterator[None]:
 
 
 def try_lock(directory: Path) -> int | None:
-    """A descriptor that holds the lock of a directory until it is closed; None if somebody else holds it or it is gone."""
+    """A descriptor that holds the lock of a directory until it is closed; None if it is held elsewhere or gone."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:

@@ -9,7 +9,7 @@ RERANK_EMBEDDINGS: Final = "rerank/embeddings"  # features.embeddings.ItemEmbedd
 
 ACCOUNT_INDEX: Final = "accounts/index.faiss"  # over unit account vectors, inner product
 ACCOUNT_INDEX_ROWS: Final = "accounts/index_rows.npy"  # int64 [I]: account row of every vector in the index
-ACCOUNT_MEDIA_OFFSETS: Final = "accounts/media_offsets.npy"  # int64 [U + 1]: account u has rows offsets[u] : offsets[u + 1]
+ACCOUNT_MEDIA_OFFSETS: Final = "accounts/media_offsets.npy"  # int64 [U + 1]: where the rows of each account start
 ACCOUNT_MEDIA_ROWS: Final = "accounts/media_rows.npy"  # int32 [M]: media rows, newest first within an account
 
 
