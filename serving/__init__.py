@@ -1,0 +1,1 @@
+"""The runtime that the five services share: bootstrap, config, wire format, errors, telemetry. Holds no ML and no torch."""

@@ -1,0 +1,79 @@
+"""What travels between the stages, as numpy columns. Knows neither protobuf nor gRPC, so domain code can hold it.
+
+Shapes: B users, N candidates of all users one after the other, M kept candidates likewise, T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.context import UserContexts
+
+Int64 = NDArray[np.int64]
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CandidateColumns:
+    """N candidates of B users; user b has the rows `offsets[b] : offsets[b + 1]`. NaN as score means unscored."""
+
+    offsets: Int64  # B + 1
+    media_id_N: Int64
+    author_id_N: Int64
+    seed_account_id_N: Int64  # 0 where the source has none
+    source_index_N: NDArray[np.uint8]  # position in `sources`
+    score_N: Float32
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.media_id_N)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError naming the column whose length does not fit."""
+        rows = int(self.offsets[-1]) if len(self.offsets) else -1
+        for name in ("media_id_N", "author_id_N", "seed_account_id_N", "source_index_N", "score_N"):
+            if len(getattr(self, name)) != rows:
+                raise ValueError(f"CandidateColumns.{name} has {len(getattr(self, name))} rows, offsets end at {rows}")
+
+    def take(self, row_M: Int64, offsets: Int64, score_M: Float32) -> CandidateColumns:
+        """The rows that a stage kept, in its order, with its scores."""
+        return CandidateColumns(
+            offsets=offsets,
+            media_id_N=self.media_id_N[row_M],
+            author_id_N=self.author_id_N[row_M],
+            seed_account_id_N=self.seed_account_id_N[row_M],
+            source_index_N=self.source_index_N[row_M],
+            score_N=score_M,
+            sources=self.sources,
+        )
+
+
+@dataclass(frozen=True)
+class RankBatch:
+    """A decoded RankRequest: B users, their candidates, and what each user's arm values."""
+
+    request_id: str
+    contexts: UserContexts
+    candidates: CandidateColumns
+    weights: tuple[Mapping[str, float], ...]  # B tables, task -> weight
+    keep_B: Int64
+    bundle_version: str  # "" = the current one
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The M candidates that a ranking stage kept, best first within a user; `row_M` points into its request."""
+
+    offsets: Int64  # B + 1
+    row_M: Int64
+    score_M: Float32
+    tasks: tuple[str, ...]
+    probability_MT: Float32
+    bundle_version: str
+    features_us: int = 0
+    model_us: int = 0
+    total_us: int = 0

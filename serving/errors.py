@@ -1,0 +1,132 @@
+"""Everything that goes wrong on purpose, and the one table that turns it into a gRPC status.
+
+ServingError
+├── CallError                      what the caller of a service sees
+│   ├── InvalidArgument            the request is wrong; names the field
+│   ├── NotReady                   no bundle is loaded yet
+│   ├── BundleNotHeld              the pinned bundle version is not held
+│   ├── DeadlineExceeded           a stage did not answer in its share of the deadline
+│   ├── Unavailable                nobody answered
+│   ├── Overloaded                 shed before any work was done
+│   ├── StageFailed                a stage answered with an error
+│   └── StageContractViolation     a stage answered with something that breaks its contract
+└── StartupError                   why a process cannot serve
+    ├── ConfigError                an environment variable is wrong
+    ├── BindError                  the listen address cannot be had
+    └── ModelUnreadable            a model file cannot be loaded
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import grpc
+
+
+class ServingError(Exception):
+    """Root of the tree."""
+
+
+class CallError(ServingError):
+    """A failure that the caller of a service may read: the message goes over the wire."""
+
+
+class InvalidArgument(CallError):
+    """`field` is a path in the request, for example "users[3].user_id"; `reason` completes the sentence it starts."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field} {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class NotReady(CallError):
+    """The service has nothing to serve from yet."""
+
+
+class BundleNotHeld(CallError):
+    """The request pins a version that this process does not hold."""
+
+    def __init__(self, version: str, held: Collection[str]) -> None:
+        super().__init__(f"bundle_version {version!r} is not held; held: {', '.join(held) or 'unknown'}")
+        self.version = version
+
+
+class DeadlineExceeded(CallError):
+    """A stage ran out of time."""
+
+    def __init__(self, stage: str, timeout_s: float) -> None:
+        super().__init__(f"{stage} did not answer within {timeout_s * 1000:.0f} ms")
+        self.stage = stage
+
+
+class Unavailable(CallError):
+    """A stage cannot be reached, or is not ready."""
+
+    def __init__(self, stage: str, detail: str) -> None:
+        super().__init__(f"{stage} is unavailable: {detail}")
+        self.stage = stage
+
+
+class Overloaded(CallError):
+    """Too much is waiting already."""
+
+
+class StageFailed(CallError):
+    """A stage answered with an error of its own."""
+
+    def __init__(self, stage: str, status: grpc.StatusCode, detail: str) -> None:
+        super().__init__(f"{stage} failed with {status.name}: {detail}")
+        self.stage = stage
+        self.status = status
+
+
+class StageContractViolation(CallError):
+    """A stage's answer cannot be what it was asked for."""
+
+    def __init__(self, stage: str, field: str, reason: str) -> None:
+        super().__init__(f"{stage} broke its contract: {field} {reason}")
+        self.stage = stage
+        self.field = field
+        self.reason = reason
+
+
+class StartupError(ServingError):
+    """The process cannot serve; the message is for the person who starts it."""
+
+
+class ConfigError(StartupError):
+    """Names the environment variable, its value and what is allowed."""
+
+
+class BindError(StartupError):
+    """The listen address is taken or does not belong to this machine."""
+
+
+class ModelUnreadable(StartupError):
+    """A model file is missing or is not what its name says."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"model {path} cannot be loaded: {problem}")
+        self.path = path
+
+
+STATUS_OF: dict[type[CallError], grpc.StatusCode] = {
+    InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    NotReady: grpc.StatusCode.UNAVAILABLE,
+    BundleNotHeld: grpc.StatusCode.FAILED_PRECONDITION,
+    DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Unavailable: grpc.StatusCode.UNAVAILABLE,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    StageFailed: grpc.StatusCode.INTERNAL,
+    StageContractViolation: grpc.StatusCode.INTERNAL,
+}
+
+
+def status_of(error: CallError) -> grpc.StatusCode:
+    """The status of an error, or of its nearest ancestor in the table; INTERNAL for one that has none."""
+    for ancestor in type(error).__mro__:
+        if ancestor in STATUS_OF:
+            return STATUS_OF[ancestor]
+    return grpc.StatusCode.INTERNAL

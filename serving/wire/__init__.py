@@ -1,0 +1,22 @@
+"""The contracts of `protos/` as numpy columns and back, every field checked. Wrong input raises InvalidArgument with its path."""
+
+from serving.wire.candidates import decode_candidates, encode_candidates
+from serving.wire.contexts import SeenMedia, decode_contexts, decode_seen, encode_contexts
+from serving.wire.ranking import decode_rank_request, decode_rank_response, encode_rank_request, encode_rank_response
+from serving.wire.retrieval import RetrieveBatch, decode_retrieve_request, decode_retrieve_response
+
+__all__ = [
+    "RetrieveBatch",
+    "SeenMedia",
+    "decode_candidates",
+    "decode_contexts",
+    "decode_rank_request",
+    "decode_rank_response",
+    "decode_retrieve_request",
+    "decode_retrieve_response",
+    "decode_seen",
+    "encode_candidates",
+    "encode_contexts",
+    "encode_rank_request",
+    "encode_rank_response",
+]

@@ -1,0 +1,158 @@
+"""UserContext messages <-> `features.context.UserContexts`. Shapes: B users, H history rows, S seen media."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.actions import HISTORY_ACTIONS, N_ACTIONS
+from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from protos.explore.v1.user_context_pb2 import UserContext
+from serving.errors import InvalidArgument
+from serving.wire.columns import INT64, UINT8, Int64, column, count_rows, to_bytes
+
+MAX_USER_ID = 256  # characters, as in feed.proto
+
+_IS_HISTORY_ACTION = np.zeros(256, dtype=np.bool_)
+_IS_HISTORY_ACTION[list(HISTORY_ACTIONS)] = True
+
+
+@dataclass(frozen=True)
+class SeenMedia:
+    """What each of B users has been shown: the rows `offsets[b] : offsets[b + 1]`."""
+
+    offsets: Int64  # B + 1
+    media_id_S: Int64
+
+
+def decode_contexts(users: Sequence[UserContext]) -> UserContexts:
+    """The users as columns. A history longer than HISTORY_LENGTH is cut to its newest rows; only those are checked."""
+    if not users:
+        raise InvalidArgument("users", "is empty, expected at least one")
+    for b, user in enumerate(users):
+        _check_scalars(user, f"users[{b}]")
+    history_offsets, media_id_H, action_H, time_ms_H = _decode_histories(users)
+    return UserContexts(
+        user_ids=tuple(user.user_id for user in users),
+        request_time_ms_B=np.array([user.request_time_ms for user in users], np.int64),
+        surfaces=tuple(user.surface for user in users),
+        history_offsets=history_offsets,
+        history_media_id_H=media_id_H,
+        history_action_H=action_H,
+        history_time_ms_H=time_ms_H,
+        action_counts_BA=_decode_counts(users),
+        registered_at_ms_B=_optional_B(users, "registered_at_ms", UNKNOWN_TIME),
+        n_following_B=_optional_B(users, "n_following", UNKNOWN_COUNT),
+        n_followers_B=_optional_B(users, "n_followers", UNKNOWN_COUNT),
+        segments=tuple(user.segment for user in users),
+    )
+
+
+def encode_contexts(contexts: UserContexts, seen: SeenMedia | None = None) -> list[UserContext]:
+    """One message per user; `seen` only for retrieval."""
+    messages = []
+    for b in range(len(contexts)):
+        rows = slice(int(contexts.history_offsets[b]), int(contexts.history_offsets[b + 1]))
+        messages.append(
+            UserContext(
+                user_id=contexts.user_ids[b],
+                request_time_ms=int(contexts.request_time_ms_B[b]),
+                surface=contexts.surfaces[b],
+                history_media_id=to_bytes(contexts.history_media_id_H[rows], INT64),
+                history_action=to_bytes(contexts.history_action_H[rows], UINT8),
+                history_time_ms=to_bytes(contexts.history_time_ms_H[rows], INT64),
+                action_counts=contexts.action_counts_BA[b].tolist(),
+                registered_at_ms=_known(contexts.registered_at_ms_B[b], UNKNOWN_TIME),
+                n_following=_known(contexts.n_following_B[b], UNKNOWN_COUNT),
+                n_followers=_known(contexts.n_followers_B[b], UNKNOWN_COUNT),
+                segment=contexts.segments[b],
+                seen_media_id=b"" if seen is None else _seen_of(seen, b),
+            )
+        )
+    return messages
+
+
+def decode_seen(users: Sequence[UserContext]) -> SeenMedia:
+    """The seen media of B users."""
+    columns = [user.seen_media_id for user in users]
+    rows_B = [count_rows(data, INT64, f"users[{b}].seen_media_id") for b, data in enumerate(columns)]
+    return SeenMedia(_offsets(rows_B), np.frombuffer(b"".join(columns), INT64))
+
+
+def _seen_of(seen: SeenMedia, b: int) -> bytes:
+    return to_bytes(seen.media_id_S[seen.offsets[b] : seen.offsets[b + 1]], INT64)
+
+
+def _known(value: np.int64, unknown: int) -> int | None:
+    return None if value == unknown else int(value)
+
+
+def _check_scalars(user: UserContext, path: str) -> None:
+    if not 1 <= len(user.user_id) <= MAX_USER_ID:
+        raise InvalidArgument(f"{path}.user_id", f"has {len(user.user_id)} characters, expected 1 to {MAX_USER_ID}")
+    if user.request_time_ms <= 0:
+        raise InvalidArgument(
+            f"{path}.request_time_ms", f"is {user.request_time_ms}, must be > 0: stages have no clock"
+        )
+    for name in ("registered_at_ms", "n_following", "n_followers"):
+        if getattr(user, name) < 0:
+            raise InvalidArgument(f"{path}.{name}", f"is {getattr(user, name)}, must not be negative; unset if unknown")
+    if len(user.action_counts) > N_ACTIONS:
+        raise InvalidArgument(f"{path}.action_counts", f"has {len(user.action_counts)} entries, at most {N_ACTIONS}")
+
+
+def _decode_histories(users: Sequence[UserContext]) -> tuple[Int64, Int64, NDArray[np.uint8], Int64]:
+    """Joins the columns of all users first, so that checking costs the same for one user as for sixty."""
+    media, actions, times, kept_B = [], [], [], []
+    for b, user in enumerate(users):
+        media_id = user.history_media_id
+        rows = count_rows(media_id, INT64, f"users[{b}].history_media_id")
+        column(user.history_action, UINT8, rows, f"users[{b}].history_action")
+        column(user.history_time_ms, INT64, rows, f"users[{b}].history_time_ms")
+        first = max(rows - HISTORY_LENGTH, 0)
+        media.append(media_id[first * INT64.itemsize :])
+        actions.append(user.history_action[first:])
+        times.append(user.history_time_ms[first * INT64.itemsize :])
+        kept_B.append(rows - first)
+    offsets = _offsets(kept_B)
+    media_id_H = np.frombuffer(b"".join(media), INT64)
+    action_H = np.frombuffer(b"".join(actions), UINT8)
+    time_ms_H = np.frombuffer(b"".join(times), INT64)
+    _check_history(offsets, media_id_H, action_H, time_ms_H)
+    return offsets, media_id_H, action_H, time_ms_H
+
+
+def _check_history(offsets: Int64, media_id_H: Int64, action_H: NDArray[np.uint8], time_ms_H: Int64) -> None:
+    in_order_H = np.ones(len(time_ms_H), np.bool_)
+    in_order_H[1:] = time_ms_H[1:] >= time_ms_H[:-1]
+    in_order_H[offsets[:-1][np.diff(offsets) > 0]] = True  # the first action of a user follows nothing
+    checks = (
+        ("history_media_id", media_id_H, media_id_H > 0, "must be > 0"),
+        ("history_action", action_H, _IS_HISTORY_ACTION[action_H], "must be an action of the history"),
+        ("history_time_ms", time_ms_H, time_ms_H >= 0, "must not be negative"),
+        ("history_time_ms", time_ms_H, in_order_H, "must not lie before the row above: oldest first"),
+    )
+    for name, values_H, good_H, rule in checks:
+        if not good_H.all():
+            row = int(np.argmin(good_H))
+            b = int(np.searchsorted(offsets, row, side="right")) - 1
+            raise InvalidArgument(f"users[{b}].{name}", f"holds {values_H[row]}, {rule}")
+
+
+def _decode_counts(users: Sequence[UserContext]) -> NDArray[np.uint32]:
+    """Actions at the end of the list that the sender does not count are 0."""
+    counts_BA = np.zeros((len(users), N_ACTIONS), np.uint32)
+    for b, user in enumerate(users):
+        counts_BA[b, : len(user.action_counts)] = user.action_counts
+    return counts_BA
+
+
+def _optional_B(users: Sequence[UserContext], name: str, unknown: int) -> Int64:
+    return np.array([getattr(user, name) if user.HasField(name) else unknown for user in users], np.int64)
+
+
+def _offsets(rows_B: Sequence[int]) -> Int64:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(rows_B, dtype=np.int64)])

@@ -1,0 +1,130 @@
+"""Rank messages <-> columns. Shapes: B users, M kept candidates, T tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse, RankTiming, ValueWeights
+from protos.explore.v1.user_context_pb2 import UserContext
+from serving.columns import CandidateColumns, Int64, RankBatch, Ranked
+from serving.errors import InvalidArgument
+from serving.wire.candidates import decode_candidates, encode_candidates
+from serving.wire.columns import (
+    FLOAT32,
+    UINT32,
+    answer_of,
+    check_length,
+    check_rows,
+    column,
+    decode_offsets,
+    positive_B,
+    to_bytes,
+)
+from serving.wire.contexts import decode_contexts
+
+
+def encode_rank_request(
+    users: Iterable[UserContext],
+    candidates: CandidateColumns,
+    *,
+    weights: Sequence[Mapping[str, float]],
+    keep: Sequence[int],
+    request_id: str = "",
+    bundle_version: str = "",
+) -> RankRequest:
+    """The caller's side: users, weights and keep have one entry per user of `candidates`."""
+    return RankRequest(
+        request_id=request_id,
+        users=users,
+        candidates=encode_candidates(candidates),
+        weights=[ValueWeights(by_task=table) for table in weights],
+        keep=keep,
+        bundle_version=bundle_version,
+    )
+
+
+def decode_rank_request(request: RankRequest) -> RankBatch:
+    """The request as columns. Raises InvalidArgument with the path of the first field that is wrong."""
+    contexts = decode_contexts(request.users)
+    users = len(contexts)
+    candidates = decode_candidates(request.candidates, users)
+    check_length(request.weights, users, "weights")
+    weights = tuple(dict(table.by_task) for table in request.weights)
+    for b, table in enumerate(weights):
+        for task, weight in table.items():
+            if not math.isfinite(weight):
+                raise InvalidArgument(f"weights[{b}].by_task[{task!r}]", f"is {weight}, must be finite")
+    keep_B = positive_B(request.keep, users, "keep")
+    return RankBatch(request.request_id, contexts, candidates, weights, keep_B, request.bundle_version)
+
+
+def encode_rank_response(ranked: Ranked) -> RankResponse:
+    """The stage's side."""
+    timing = RankTiming(features_us=ranked.features_us, model_us=ranked.model_us, total_us=ranked.total_us)
+    return RankResponse(
+        offsets=ranked.offsets.tolist(),
+        row=to_bytes(ranked.row_M, UINT32),
+        score=to_bytes(ranked.score_M, FLOAT32),
+        tasks=ranked.tasks,
+        task_probability=to_bytes(ranked.probability_MT, FLOAT32),
+        bundle_version=ranked.bundle_version,
+        timing=timing,
+    )
+
+
+def decode_rank_response(
+    response: RankResponse, stage: str, offsets: Int64, keep: Sequence[int], bundle_version: str = ""
+) -> Ranked:
+    """The answer to a request whose candidates had `offsets` and which asked for `keep` per user.
+
+    Raises StageContractViolation, naming the stage and the field, unless it can be an answer to that request.
+    """
+    with answer_of(stage):
+        ranked = _decode_columns(response, len(offsets) - 1)
+        _check_rows_belong(ranked, offsets, np.asarray(keep, np.int64))
+        _check_scores(ranked)
+        if bundle_version and ranked.bundle_version != bundle_version:
+            raise InvalidArgument("bundle_version", f"is {ranked.bundle_version!r}, {bundle_version!r} was asked for")
+    return ranked
+
+
+def _decode_columns(response: RankResponse, users: int) -> Ranked:
+    offsets = decode_offsets(response.offsets, users, "offsets")
+    rows, tasks = int(offsets[-1]), tuple(response.tasks)
+    if len(set(tasks)) != len(tasks):
+        raise InvalidArgument("tasks", f"repeats a name: {', '.join(tasks)}")
+    probability = column(response.task_probability, FLOAT32, rows * len(tasks), "task_probability")
+    return Ranked(
+        offsets=offsets,
+        row_M=column(response.row, UINT32, rows, "row").astype(np.int64),
+        score_M=column(response.score, FLOAT32, rows, "score"),
+        tasks=tasks,
+        probability_MT=probability.reshape(rows, len(tasks)),
+        bundle_version=response.bundle_version,
+        features_us=response.timing.features_us,
+        model_us=response.timing.model_us,
+        total_us=response.timing.total_us,
+    )
+
+
+def _check_rows_belong(ranked: Ranked, offsets: Int64, keep_B: Int64) -> None:
+    kept_B = np.diff(ranked.offsets)
+    check_rows(kept_B <= keep_B, kept_B, "offsets: kept", "at most what was asked for")
+    user_M = np.repeat(np.arange(len(kept_B)), kept_B)
+    own_M = (ranked.row_M >= offsets[user_M]) & (ranked.row_M < offsets[user_M + 1])
+    check_rows(own_M, ranked.row_M, "row", "a row of the same user in the request")
+    if len(np.unique(ranked.row_M)) != len(ranked.row_M):
+        raise InvalidArgument("row", "repeats a candidate")
+
+
+def _check_scores(ranked: Ranked) -> None:
+    check_rows(np.isfinite(ranked.score_M), ranked.score_M, "score", "finite")
+    in_order_M = np.ones(len(ranked.score_M), np.bool_)
+    in_order_M[1:] = ranked.score_M[1:] <= ranked.score_M[:-1]
+    in_order_M[ranked.offsets[:-1][np.diff(ranked.offsets) > 0]] = True  # the best of a user follows nothing
+    check_rows(in_order_M, ranked.score_M, "score", "at most the score of the row above: best first")
+    probability = ranked.probability_MT.reshape(-1)
+    check_rows((probability >= 0) & (probability <= 1), probability, "task_probability", "in [0, 1]")

@@ -1,0 +1,124 @@
+"""Candidates messages: round trip, what is refused, and by which name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from protos.explore.v1.candidates_pb2 import Candidates
+from serving.columns import CandidateColumns
+from serving.errors import InvalidArgument
+from serving.wire import decode_candidates, encode_candidates
+from tests.serving.batches import candidate_columns, candidates
+
+NAN, INF = float("nan"), float("inf")
+
+
+def message(offsets: list[int] | None = None) -> Candidates:
+    """Two users with two candidates and one."""
+    encoded = encode_candidates(candidates([[0.5, NAN], [-3.0]]))
+    if offsets is not None:
+        encoded.offsets[:] = offsets
+    return encoded
+
+
+def changed(field: str, value: bytes) -> Candidates:
+    encoded = message()
+    setattr(encoded, field, value)
+    return encoded
+
+
+@given(st.integers(0, 3).flatmap(candidate_columns))
+def test_round_trip_changes_nothing(columns: CandidateColumns) -> None:
+    decoded = decode_candidates(encode_candidates(columns), len(columns.offsets) - 1)
+    for field in fields(CandidateColumns):
+        np.testing.assert_array_equal(getattr(decoded, field.name), getattr(columns, field.name), field.name)
+
+
+def test_unscored_candidates_stay_unscored() -> None:
+    np.testing.assert_array_equal(decode_candidates(message(), 2).score_N, np.array([0.5, NAN, -3.0], np.float32))
+
+
+def test_decoded_columns_share_the_bytes_of_the_message() -> None:
+    decoded = decode_candidates(message(), 2)
+    assert not decoded.media_id_N.flags.owndata
+    assert not decoded.media_id_N.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("offsets", "reason"),
+    [
+        ([], "has 0 entries, expected 3 for 2 users"),
+        ([0, 3], "has 2 entries, expected 3 for 2 users"),
+        ([1, 2, 3], "starts at 1, expected 0"),
+        ([0, 3, 2], "decreases"),
+    ],
+)
+def test_wrong_offsets_are_refused(offsets: list[int], reason: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"^candidates\.offsets {reason}"):
+        decode_candidates(message(offsets), 2)
+
+
+@pytest.mark.parametrize("end", [2, 4, 2**32 - 1])
+def test_offsets_must_end_at_the_number_of_rows(end: int) -> None:
+    with pytest.raises(InvalidArgument, match=rf"^candidates\.media_id has 24 bytes, expected {end} rows"):
+        decode_candidates(message([0, 2, end]), 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("author_id", b"1" * 23, "has 23 bytes, expected 3 rows of 8 bytes"),
+        ("seed_account_id", b"", "has 0 bytes"),
+        ("source_index", b"\0" * 4, "has 4 bytes, expected 3 rows of 1 bytes"),
+        ("score", b"\0" * 24, "has 24 bytes, expected 3 rows of 4 bytes"),
+    ],
+)
+def test_column_of_a_wrong_length_is_named(field: str, value: bytes, reason: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"^candidates\.{field} {reason}"):
+        decode_candidates(changed(field, value), 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "reason"),
+    [
+        ("media_id", np.array([1, 0, 3], "<i8"), r"\[1\] is 0, must be > 0"),
+        ("media_id", np.array([1, 2, -(2**63)], "<i8"), r"\[2\] is -9223372036854775808, must be > 0"),
+        ("author_id", np.array([-1, 2, 3], "<i8"), r"\[0\] is -1, must be > 0"),
+        ("seed_account_id", np.array([0, -2, 3], "<i8"), r"\[1\] is -2, must be an account or 0"),
+        ("source_index", np.array([0, 1, 2], "<u1"), r"\[2\] is 2, must be below the 2 sources"),
+        ("score", np.array([0, 1, INF], "<f4"), r"\[2\] is inf, must be finite"),
+        ("score", np.array([-INF, 1, 2], "<f4"), r"\[0\] is -inf, must be finite"),
+    ],
+)
+def test_wrong_value_is_named_with_its_row(field: str, values: NDArray[Any], reason: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"^candidates\.{field}{reason}"):
+        decode_candidates(changed(field, values.tobytes()), 2)
+
+
+def test_more_sources_than_a_byte_can_name_are_refused() -> None:
+    wrong = message()
+    wrong.sources.extend(["more"] * 255)
+    with pytest.raises(InvalidArgument, match=r"^candidates\.sources has 257 names, at most 256"):
+        decode_candidates(wrong, 2)
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    good = candidates([[1.0, 2.0]])
+    with pytest.raises(ValueError, match="media_id_N has 2 rows, offsets end at 1"):
+        CandidateColumns(**{**vars(good), "offsets": np.array([0, 1])})
+
+
+def test_taking_rows_keeps_each_candidate_together() -> None:
+    taken = candidates([[0.1, 0.2], [0.3]]).take(np.array([1, 2]), np.array([0, 1, 2]), np.array([9, 8], np.float32))
+    assert taken.media_id_N.tolist() == [2, 3]
+    assert taken.author_id_N.tolist() == [102, 103]
+    assert taken.seed_account_id_N.tolist() == [0, 203]
+    assert taken.source_index_N.tolist() == [0, 1]
+    assert taken.score_N.tolist() == [9, 8]

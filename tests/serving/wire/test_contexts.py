@@ -1,0 +1,123 @@
+"""UserContext messages: round trip, what is refused, and by which name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.actions import Action
+from features.context import HISTORY_LENGTH, UserContexts
+from protos.explore.v1.user_context_pb2 import UserContext
+from serving.errors import InvalidArgument
+from serving.wire import SeenMedia, decode_contexts, decode_seen, encode_contexts
+from tests.serving.batches import user, user_contexts
+
+
+def i8(*values: int) -> bytes:
+    return np.array(values, "<i8").tobytes()
+
+
+@given(st.integers(1, 3).flatmap(user_contexts))
+def test_round_trip_changes_nothing(contexts: UserContexts) -> None:
+    decoded = decode_contexts(encode_contexts(contexts))
+    for field in fields(UserContexts):
+        np.testing.assert_array_equal(getattr(decoded, field.name), getattr(contexts, field.name), field.name)
+
+
+def test_columns_of_users_follow_each_other() -> None:
+    ann = user("ann", [(7, Action.LIKE, 100), (8, Action.HIDE, 200)])
+    contexts = decode_contexts([ann, user("bob", []), user("cid", [(9, Action.CLICK, 50)])])
+    assert contexts.history_offsets.tolist() == [0, 2, 2, 3]
+    assert contexts.history_media_id_H.tolist() == [7, 8, 9]
+    assert contexts.history_action_H.tolist() == [Action.LIKE, Action.HIDE, Action.CLICK]
+    assert contexts.history_time_ms_H.tolist() == [100, 200, 50]
+
+
+def test_what_is_not_set_is_unknown_and_not_zero() -> None:
+    contexts = decode_contexts([user(), UserContext(user_id="new", request_time_ms=1, n_followers=0)])
+    assert contexts.n_following_B.tolist() == [3, -1]
+    assert contexts.n_followers_B.tolist() == [-1, 0]
+    assert contexts.registered_at_ms_B.tolist() == [-1, -1]
+
+
+def test_counts_that_are_not_sent_are_zero() -> None:
+    assert decode_contexts([user()]).action_counts_BA.tolist() == [[0, 5, 2] + [0] * 9]
+
+
+def test_long_history_keeps_its_newest_rows() -> None:
+    history = [(i + 1, Action.CLICK, i) for i in range(HISTORY_LENGTH + 20)]
+    contexts = decode_contexts([user("ann", history), user("bob")])
+    assert contexts.history_media_id_H.tolist() == [*range(21, HISTORY_LENGTH + 21), 7]
+    assert contexts.history_offsets.tolist() == [0, HISTORY_LENGTH, HISTORY_LENGTH + 1]
+
+
+def test_decoded_columns_are_read_only() -> None:
+    contexts = decode_contexts([user()])
+    assert not contexts.history_media_id_H.flags.writeable
+
+
+def test_seen_media_of_each_user() -> None:
+    seen = SeenMedia(np.array([0, 2, 2]), np.array([5, 6]))
+    contexts = decode_contexts([user("ann"), user("bob")])
+    decoded = decode_seen(encode_contexts(contexts, seen))
+    assert decoded.offsets.tolist() == [0, 2, 2]
+    assert decoded.media_id_S.tolist() == [5, 6]
+
+
+def test_no_user_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"^users is empty"):
+        decode_contexts([])
+
+
+def test_seen_media_of_a_wrong_width_are_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"^users\[0\]\.seen_media_id has 7 bytes"):
+        decode_seen([UserContext(seen_media_id=b"1234567")])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("user_id", "", "has 0 characters"),
+        ("user_id", "x" * 257, "has 257 characters"),
+        ("request_time_ms", 0, "is 0, must be > 0"),
+        ("request_time_ms", -5, "is -5, must be > 0"),
+        ("registered_at_ms", -1, "is -1, must not be negative"),
+        ("n_following", -1, "is -1, must not be negative"),
+        ("n_followers", -(2**63), "is -9223372036854775808, must not be negative"),
+        ("history_media_id", b"123", "has 3 bytes"),
+        ("history_media_id", i8(0), "holds 0, must be > 0"),
+        ("history_action", b"", "has 0 bytes, expected 1 rows"),
+        ("history_action", bytes([Action.IMPRESSION]), "holds 1, must be an action of the history"),
+        ("history_action", bytes([Action.DWELL]), "holds 9, must be an action of the history"),
+        ("history_action", bytes([0]), "holds 0, must be an action of the history"),
+        ("history_action", bytes([255]), "holds 255, must be an action of the history"),
+        ("history_time_ms", i8(1, 2), "has 16 bytes, expected 1 rows"),
+        ("history_time_ms", i8(-1), "holds -1, must not be negative"),
+    ],
+)
+def test_wrong_field_is_named(field: str, value: object, reason: str) -> None:
+    wrong = user("bob")
+    setattr(wrong, field, value)
+    with pytest.raises(InvalidArgument, match=rf"^users\[1\]\.{field} {reason}"):
+        decode_contexts([user("ann"), wrong])
+
+
+def test_history_that_is_not_sorted_is_refused() -> None:
+    wrong = user("bob", [(1, Action.LIKE, 5), (2, Action.LIKE, 4)])
+    with pytest.raises(InvalidArgument, match=r"^users\[1\]\.history_time_ms holds 4, must not lie before"):
+        decode_contexts([user("ann"), wrong])
+
+
+def test_actions_at_the_same_time_are_in_order() -> None:
+    assert len(decode_contexts([user("ann", [(1, Action.CLICK, 5), (1, Action.LIKE, 5)])]).history_media_id_H) == 2
+
+
+def test_counts_of_unknown_actions_are_refused() -> None:
+    wrong = user()
+    wrong.action_counts.extend([1] * 20)
+    with pytest.raises(InvalidArgument, match=r"^users\[0\]\.action_counts has 23 entries, at most 12"):
+        decode_contexts([wrong])
