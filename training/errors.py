@@ -1,0 +1,59 @@
+"""Why training cannot go on. Every message names the culprit (file, column, row, id or setting) and what to do.
+
+TrainingError
+├── DatasetError    a file of a data set, or of what is imported into one, breaks the data contract
+├── ConfigError     a setting that no run can work with
+└── UnknownId       a user or media id that the simulated world does not have
+"""
+
+from __future__ import annotations
+
+
+class TrainingError(Exception):
+    """Training, or the preparation of its data, cannot go on."""
+
+
+class DatasetError(TrainingError):
+    """A file breaks the data contract; `row` counts data rows from 0, None where the whole file or column is meant."""
+
+    def __init__(
+        self,
+        file: str,
+        reason: str,
+        advice: str,
+        *,
+        column: str | None = None,
+        row: int | None = None,
+        value: object = None,
+    ) -> None:
+        place = file
+        if column is not None:
+            place += f", column {column}"
+        if row is not None:
+            place += f", row {row}: value {value!r}"
+        super().__init__(f"{place}: {reason}; {advice}")
+        self.file = file
+        self.column = column
+        self.row = row
+        self.value = value
+        self.reason = reason
+
+
+class ConfigError(TrainingError):
+    """A setting is out of its range."""
+
+    def __init__(self, setting: str, value: object, reason: str) -> None:
+        super().__init__(f"{setting} = {value!r}: {reason}")
+        self.setting = setting
+        self.value = value
+
+
+class UnknownId(TrainingError):
+    """An id that is not in the world."""
+
+    def __init__(self, kind: str, value: object, known: int) -> None:
+        super().__init__(
+            f"unknown {kind} {value!r}; the world has {known} of them, all listed in its {kind.split('_')[0]} table"
+        )
+        self.kind = kind
+        self.value = value
