@@ -3,7 +3,9 @@
 TrainingError
 ├── DatasetError    a file of a data set, or of what is imported into one, breaks the data contract
 ├── ConfigError     a setting that no run can work with
-└── UnknownId       a user or media id that the simulated world does not have
+├── UnknownId       a user or media id that the simulated world does not have
+├── FitError        there is nothing to learn from, or a loss is not finite
+└── ExportError     a graph does not compute what its network computes
 """
 
 from __future__ import annotations
@@ -52,8 +54,18 @@ class UnknownId(TrainingError):
     """An id that is not in the world."""
 
     def __init__(self, kind: str, value: object, known: int) -> None:
-        super().__init__(
-            f"unknown {kind} {value!r}; the world has {known} of them, all listed in its {kind.split('_')[0]} table"
-        )
+        super().__init__(f"unknown {kind} {value!r}; name one of the {known} that this world has")
         self.kind = kind
         self.value = value
+
+
+class FitError(TrainingError):
+    """A model cannot be trained."""
+
+
+class ExportError(TrainingError):
+    """A model cannot be exported."""
+
+    def __init__(self, stage: str, problem: str) -> None:
+        super().__init__(f"export of {stage}: {problem}")
+        self.stage = stage
