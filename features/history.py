@@ -98,6 +98,9 @@ def _pool(vectors: Float32, row_BL: Int64, weight_BL: Float32) -> Float32:
     safe_BL = np.where(known_BL, row_BL, 0)
     if len(vectors) == 0:
         return np.zeros((len(row_BL), vectors.shape[1]), dtype=np.float32)
-    pooled = np.einsum("bl,bld->bd", np.where(known_BL, weight_BL, np.float32(0)), vectors[safe_BL])
+    # Only the proportions of the weights count: after months without an action all of them are tiny.
+    largest_B = np.abs(weight_BL).max(axis=1, keepdims=True)
+    share_BL = np.where(known_BL, weight_BL, np.float32(0)) / np.where(largest_B > 0, largest_B, np.float32(1))
+    pooled = np.einsum("bl,bld->bd", share_BL, vectors[safe_BL])
     norm_B = np.linalg.norm(pooled, axis=1, keepdims=True)
     return (pooled / np.maximum(norm_B, 1e-6)).astype(np.float32)

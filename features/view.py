@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from features.context import UserContexts
 from features.counters import DAY_MS
 from features.history import History, join_history
-from features.item_table import ItemTable
+from features.item_table import UNKNOWN_ROW, ItemTable
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -98,14 +98,15 @@ class View:
 
     @cached_property
     def user_has_history_N(self) -> NDArray[np.bool_]:
-        return (self.history.action_BL != 0).any(axis=1)[self.user_N]
+        """Whether anything is known about what the user acted on: media that the table lacks have neither author nor topic."""
+        return (self.history.row_BL != UNKNOWN_ROW).any(axis=1)[self.user_N]
 
     def share_N(self, match_NL: NDArray[np.bool_], slots: int | None = None) -> Float32:
         """Share of the liked weight (of the newest `slots`) that matches; NaN for users without any."""
         weight_NL = self.liked_weight_NL if slots is None else self.liked_weight_NL[:, -slots:]
         match_NL = match_NL if slots is None else match_NL[:, -slots:]
         total_N = weight_NL.sum(axis=1)
-        share_N = (weight_NL * match_NL).sum(axis=1) / np.maximum(total_N, 1e-9)
+        share_N = (weight_NL * match_NL).sum(axis=1) / np.where(total_N > 0, total_N, 1)
         return np.where(total_N > 0, share_N, np.nan).astype(np.float32)
 
     # -- vectors -------------------------------------------------------------------------------------------------------------
@@ -124,14 +125,17 @@ class View:
         liked_BS = self.history.weight_BL[:, -INTENT_SLOTS:] > 0
         row_BS = np.where(liked_BS, self.history.row_BL[:, -INTENT_SLOTS:], 0)
         recent_BSD = self.items.media_vector_MD[row_BS]
-        close_NS = np.einsum("nd,nsd->ns", self.items.media_vector_MD[self.row_N], recent_BSD[self.user_N])
+        liked_BS &= recent_BSD.any(axis=2)
+        vector_ND = self.items.media_vector_MD[self.row_N]
+        close_NS = np.einsum("nd,nsd->ns", vector_ND, recent_BSD[self.user_N])
         best_N = np.where(liked_BS[self.user_N], close_NS, -np.inf).max(axis=1)
-        return np.where(np.isfinite(best_N), best_N, np.nan).astype(np.float32)
+        return np.where(np.isfinite(best_N) & vector_ND.any(axis=1), best_N, np.nan).astype(np.float32)
 
     def _affinity(self, taste_BV: Float32, vectors: Float32, row_N: Int64) -> Float32:
-        vector_NV = vectors[row_N]
-        dot_N = np.einsum("nv,nv->n", vector_NV, taste_BV[self.user_N])
-        known_N = self.user_has_history_N & vector_NV.any(axis=1)
+        """Similarity of two unit vectors; NaN where one of them is zero, which says "unknown", not "unlike"."""
+        vector_NV, taste_NV = vectors[row_N], taste_BV[self.user_N]
+        dot_N = np.einsum("nv,nv->n", vector_NV, taste_NV)
+        known_N = taste_NV.any(axis=1) & vector_NV.any(axis=1)
         return np.where(known_N, dot_N, np.nan).astype(np.float32)
 
     # -- time ----------------------------------------------------------------------------------------------------------------
