@@ -1,0 +1,97 @@
+"""The settings that every service has, and the only code that reads the environment. Each service's `config.py` subclasses.
+
+A field `drain_s` is the variable EXPLORE_DRAIN_S. Values are validated once, at start; nothing changes them later.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from serving.errors import ConfigError
+
+PREFIX = "EXPLORE_"
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})")
+
+
+def _check_address(address: str) -> str:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError("must be HOST:PORT, for example 127.0.0.1:50051 or [::]:50051")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ServiceConfig(BaseSettings):
+    """What a service needs besides its own business. A subclass gives `listen` a default."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    listen: Address = "127.0.0.1:0"  # port 0 takes a free one
+    bundle_root: Path = Path("var/bundles")
+    bundle_retry_s: Seconds = 5.0  # how long to wait before trying again to load
+    drain_s: Seconds = 10.0  # how long calls may go on after SIGTERM
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    reflection: bool = True
+    onnx_threads: int = Field(default=1, ge=1, le=256)  # per session
+    max_message_mb: int = Field(default=16, ge=1, le=1024)
+
+    @property
+    def max_message_bytes(self) -> int:
+        """For gRPC's options."""
+        return self.max_message_mb * 1024 * 1024
+
+
+C = TypeVar("C", bound=ServiceConfig)
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A variable with our prefix that is no setting of this service, and the setting it looks like, if any."""
+
+    variable: str
+    suggestion: str | None
+
+
+def load(config_class: type[C]) -> C:
+    """The config from the environment. Raises ConfigError naming every wrong variable, its value and what is allowed."""
+    try:
+        return config_class()
+    except SettingsError as error:
+        match = re.search(r'field "(\w+)"', str(error))
+        name = variable(match[1]) if match else PREFIX
+        raise ConfigError(f"{name}={os.environ.get(name, '')!r}: must be JSON") from error
+    except ValidationError as error:
+        raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def strays(config_class: type[ServiceConfig]) -> list[Stray]:
+    """Variables that this service ignores. Those without a suggestion are most likely another service's."""
+    known = [variable(field) for field in config_class.model_fields]
+    found = sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)
+    return [Stray(name, next(iter(get_close_matches(name, known, 1, 0.85)), None)) for name in found]
+
+
+def _complaint(detail: ErrorDetails) -> str:
+    if not detail["loc"]:  # a rule about several settings
+        return detail["msg"]
+    name = variable(str(detail["loc"][0]))
+    where = "".join(f"[{part!r}]" for part in detail["loc"][1:])
+    return f"{name}{where}={os.environ.get(name)!r}: {detail['msg']}"

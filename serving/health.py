@@ -1,0 +1,56 @@
+"""grpc.health.v1 with watches that end when the server shuts down, so that a watcher does not hold up the drain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from grpc_health.v1 import health, health_pb2
+
+SERVICE_NAME: str = health.SERVICE_NAME
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class _WatchOver(Exception):
+    """The last status has been written."""
+
+
+class _LastWords:
+    """A context that ends the watch once a status was written during shutdown."""
+
+    def __init__(self, context: Any, servicer: Health) -> None:
+        self._context = context
+        self._servicer = servicer
+
+    async def write(self, response: Any) -> None:
+        await self._context.write(response)
+        if self._servicer.shutting_down:
+            raise _WatchOver
+
+
+class Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
+    """One status per service and "" for the process; NOT_SERVING until `set_serving`."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        super().__init__()
+        self.shutting_down = False
+        self._services = ("", *services)
+        self._server_status.update(dict.fromkeys(self._services, NOT_SERVING))
+
+    async def set_serving(self) -> None:
+        """Everything works."""
+        for service in self._services:
+            await self.set(service, SERVING)
+
+    async def enter_graceful_shutdown(self) -> None:
+        """NOT_SERVING for good."""
+        self.shutting_down = True
+        await super().enter_graceful_shutdown()
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        """Writes every change until the client goes away or the server shuts down."""
+        try:
+            await super().Watch(request, _LastWords(context, self))
+        except _WatchOver:
+            return

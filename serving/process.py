@@ -1,0 +1,73 @@
+"""A service as an operating system process: environment in, exit code out, signals in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+import uvloop
+
+from serving import logs
+from serving.config import C, load, strays
+from serving.errors import ConfigError, StartupError
+from serving.server import ServerHandle, Service
+from serving.telemetry import MemoryTelemetry, Telemetry
+
+Build = Callable[[C, Telemetry], Service]  # the composition root of a service; called inside the event loop
+
+EXIT_STARTUP = 1
+EXIT_CONFIG = 2
+
+_log = logging.getLogger(__name__)
+
+
+def main(config_class: type[C], build: Build[C]) -> int:
+    """Reads the environment and serves until SIGTERM or SIGINT. Returns the exit code: 0, or 2 for a wrong environment."""
+    try:
+        config = load(config_class)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    logs.configure(config.log_level)
+    for stray in strays(config_class):
+        if stray.suggestion is None:
+            _log.info("not a setting of this service: %s", stray.variable)
+        else:
+            _log.warning("unknown setting %s, did you mean %s?", stray.variable, stray.suggestion)
+    return run(config, build)
+
+
+def run(config: C, build: Build[C]) -> int:
+    """Serves until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if it cannot start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_serve(config, build))
+        except StartupError as error:
+            _log.error("cannot start: %s", error)
+            return EXIT_STARTUP
+    return 0
+
+
+async def _serve(config: C, build: Build[C]) -> None:
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _on_signal, number, told_to_stop)
+    telemetry = MemoryTelemetry()
+    server = ServerHandle(config, build(config, telemetry), telemetry)
+    await server.start()
+    await told_to_stop.wait()
+    _log.info("draining", extra={"at_most_s": config.drain_s})
+    await server.stop()
+    _log.info("stopped", extra={"telemetry": [asdict(line) for line in telemetry.snapshot()]})
+
+
+def _on_signal(number: int, told_to_stop: asyncio.Event) -> None:
+    if told_to_stop.is_set():
+        _log.warning("second signal, exiting at once")
+        os._exit(128 + number)  # what hangs in the drain would also hang an orderly exit
+    told_to_stop.set()

@@ -1,0 +1,91 @@
+"""The RankingService that prerank, rank and rerank share: they differ in the scorer they hold. Shapes as in `scorer.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import grpc.aio
+import numpy as np
+
+from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc
+from serving.columns import RankBatch
+from serving.errors import Overloaded
+from serving.holder import Held, Holder
+from serving.scorer import Scored, Scorer, Weights
+from serving.selection import select
+from serving.server import Service
+from serving.telemetry import Telemetry
+from serving.wire import decode_rank_request, encode_rank_response
+
+RANKING = "explore.v1.RankingService"
+MAX_WAITING = 64  # calls that may wait for the worker; more would only time out
+
+_log = logging.getLogger(__name__)
+
+
+class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
+    """Decodes, scores in one worker thread (onnxruntime releases the GIL), keeps the best of each user, encodes."""
+
+    def __init__(
+        self, stage: str, scorers: Holder[Scorer], telemetry: Telemetry, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self._stage = stage
+        self._scorers = scorers
+        self._telemetry = telemetry
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=stage)
+        self._unknown_tasks: set[tuple[str, str]] = set()
+
+    async def Rank(self, request: ranking_pb2.RankRequest, context: Any) -> ranking_pb2.RankResponse:
+        """The RPC. Every error it raises is one of `serving.errors`, or the scorer's own."""
+        start = time.perf_counter()
+        batch = decode_rank_request(request)
+        held = self._scorers.held(batch.bundle_version)
+        scored = await self._score(held.value, batch, self._weights(held, batch))
+        ranked = select(self._stage, scored, held.value.tasks, batch, held.version)
+        elapsed = time.perf_counter() - start
+        self._telemetry.observe_stage(self._stage, "ok", elapsed)
+        return encode_rank_response(replace(ranked, total_us=round(elapsed * 1e6)))
+
+    async def close(self) -> None:
+        """Ends the worker; what waits is dropped."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    async def _score(self, scorer: Scorer, batch: RankBatch, weight_BT: Weights) -> Scored:
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(f"{self._stage} has {self._waiting} calls waiting")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._worker, scorer.score, batch.contexts, batch.candidates, weight_BT)
+        finally:
+            self._waiting -= 1
+
+    def _weights(self, held: Held[Scorer], batch: RankBatch) -> Weights:
+        """The tables as a matrix. Tasks that this bundle does not predict count as 0: an arm may be ahead of a bundle."""
+        tasks = held.value.tasks
+        for task in {task for table in batch.weights for task in table}.difference(tasks) if tasks else ():
+            if (held.version, task) not in self._unknown_tasks:
+                self._unknown_tasks.add((held.version, task))
+                _log.warning("weight for a task that is not predicted", extra={"task": task, "version": held.version})
+        rows = [[table.get(task, 0.0) for task in tasks] for table in batch.weights]
+        return np.array(rows, np.float64).reshape(len(rows), len(tasks))
+
+
+def ranking_service(
+    stage: str, scorers: Holder[Scorer], load: Callable[[], Awaitable[None]], telemetry: Telemetry
+) -> Service:
+    """The service of one ranking stage; `load` puts a scorer into `scorers`."""
+    servicer = RankingServicer(stage, scorers, telemetry)
+
+    def register(server: grpc.aio.Server) -> None:
+        ranking_pb2_grpc.add_RankingServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+
+    return Service((RANKING,), register, load, servicer.close)

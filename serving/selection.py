@@ -1,0 +1,52 @@
+"""From scores to the kept candidates of each user. Shapes: B users, N candidates, M kept, T tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serving.columns import Float32, Int64, RankBatch, Ranked
+from serving.errors import StageContractViolation
+from serving.scorer import Scored
+
+
+def top_rows(score_N: Float32, offsets: Int64, keep_B: Int64) -> tuple[Int64, Int64]:
+    """Rows and offsets of the best `keep_B[b]` of each user: by falling score, equal scores in row order, NaN dropped."""
+    users = len(offsets) - 1
+    user_N = np.repeat(np.arange(users), np.diff(offsets))
+    scored = np.flatnonzero(~np.isnan(score_N))
+    order = scored[np.lexsort((-score_N[scored], user_N[scored]))]  # lexsort is stable
+    found_B = np.bincount(user_N[scored], minlength=users)
+    starts_B = np.cumsum(found_B) - found_B
+    rank = np.arange(len(order)) - np.repeat(starts_B, found_B)
+    kept_B = np.minimum(found_B, keep_B)
+    return order[rank < np.repeat(keep_B, found_B)], np.concatenate([[0], np.cumsum(kept_B)]).astype(np.int64)
+
+
+def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch, version: str) -> Ranked:
+    """The answer of a stage, without its total time. Raises StageContractViolation if the scorer broke its contract."""
+    _check(stage, scored, tasks, len(batch.candidates))
+    row_M, kept_offsets = top_rows(scored.score_N, batch.candidates.offsets, batch.keep_B)
+    probability_NT = scored.probability_NT
+    probability_MT = np.empty((len(row_M), 0), np.float32) if probability_NT is None else probability_NT[row_M]
+    if not ((probability_MT >= 0) & (probability_MT <= 1)).all():
+        raise StageContractViolation(stage, "task_probability", "of a scored candidate is not in [0, 1]")
+    return Ranked(
+        offsets=kept_offsets,
+        row_M=row_M,
+        score_M=scored.score_N[row_M],
+        tasks=tasks,
+        probability_MT=probability_MT,
+        bundle_version=version,
+        features_us=scored.features_us,
+        model_us=scored.model_us,
+    )
+
+
+def _check(stage: str, scored: Scored, tasks: tuple[str, ...], rows: int) -> None:
+    if scored.score_N.shape != (rows,):
+        raise StageContractViolation(stage, "score", f"has shape {scored.score_N.shape}, expected ({rows},)")
+    if np.isinf(scored.score_N).any():
+        raise StageContractViolation(stage, "score", "is infinite; NaN says that a candidate cannot be scored")
+    shape = (rows, 0) if scored.probability_NT is None else scored.probability_NT.shape
+    if shape != (rows, len(tasks)):
+        raise StageContractViolation(stage, "task_probability", f"has shape {shape}, expected {(rows, len(tasks))}")

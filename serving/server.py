@@ -1,0 +1,106 @@
+"""Runs one service as a process: port, health, readiness, drain. Knows neither what is served nor how it is loaded.
+
+The port opens first and health says NOT_SERVING; then the service loads, again and again until it works; then SERVING.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from bundles.errors import BundleError
+from serving import health
+from serving.config import ServiceConfig
+from serving.errors import BindError, StartupError
+from serving.interceptors import ErrorInterceptor, TelemetryInterceptor
+from serving.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+
+async def _nothing() -> None:
+    """A service that has nothing to load or to close."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a process serves. `load` makes it ready, warmed up; it may raise and is then called again."""
+
+    names: tuple[str, ...]  # full gRPC names, for health and reflection
+    register: Callable[[grpc.aio.Server], None]
+    load: Callable[[], Awaitable[None]] = _nothing
+    close: Callable[[], Awaitable[None]] = _nothing
+
+
+class ServerHandle:
+    """One server in this process. `ready` is set once the service has loaded."""
+
+    def __init__(self, config: ServiceConfig, service: Service, telemetry: Telemetry) -> None:
+        self.port = 0
+        self.ready = asyncio.Event()
+        self._config = config
+        self._service = service
+        self._health = health.Health(service.names)
+        self._server = grpc.aio.server(
+            interceptors=[TelemetryInterceptor(telemetry), ErrorInterceptor()], options=_options(config)
+        )
+        self._loading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Opens the port and begins to load. Raises BindError."""
+        self._service.register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if self._config.reflection:
+            names = (*self._service.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+        try:
+            self.port = self._server.add_insecure_port(self._config.listen)
+        except RuntimeError as error:
+            raise BindError(f"cannot listen on {self._config.listen}: in use, or no address of this machine") from error
+        await self._server.start()
+        _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
+        self._loading = asyncio.create_task(self._load_until_ready())
+
+    async def stop(self) -> None:
+        """NOT_SERVING first; then no new calls, and those that run may end within the drain time."""
+        await self._health.enter_graceful_shutdown()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
+        await self._server.stop(self._config.drain_s if self.ready.is_set() else None)
+        await self._service.close()
+
+    async def _load_until_ready(self) -> None:
+        while not await self._load():
+            await asyncio.sleep(self._config.bundle_retry_s)
+        await self._health.set_serving()
+        self.ready.set()
+        _log.info("ready", extra={"services": self._service.names})
+
+    async def _load(self) -> bool:
+        """Whatever goes wrong may be repaired while the process waits, so nothing ends it."""
+        try:
+            await self._service.load()
+        except (BundleError, StartupError) as error:
+            _log.error("not ready: %s", error, extra={"retry_in_s": self._config.bundle_retry_s})
+        except Exception:
+            _log.exception("not ready", extra={"retry_in_s": self._config.bundle_retry_s})
+        else:
+            return True
+        return False
+
+
+def _options(config: ServiceConfig) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),  # else a second process would silently share the port
+        ("grpc.max_receive_message_length", config.max_message_bytes),
+        ("grpc.max_send_message_length", config.max_message_bytes),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # lets the keepalive of our channels pass
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
