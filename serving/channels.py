@@ -43,7 +43,7 @@ class RetrievalClient:
 
     def __init__(self, channel: grpc.aio.Channel, stage: str = "retrieval") -> None:
         self.stage = stage
-        self._stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
 
     async def retrieve(
         self, request: retrieval_pb2.RetrieveRequest, timeout_s: float
@@ -58,7 +58,7 @@ class RankingClient:
 
     def __init__(self, channel: grpc.aio.Channel, stage: str) -> None:
         self.stage = stage
-        self._stub = ranking_pb2_grpc.RankingServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._stub = ranking_pb2_grpc.RankingServiceStub(channel)
 
     async def rank(self, request: ranking_pb2.RankRequest, timeout_s: float) -> ranking_pb2.RankResponse:
         """The answer, unchecked (`wire.decode_rank_response` checks it). Raises CallError."""

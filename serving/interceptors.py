@@ -20,8 +20,6 @@ Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 _log = logging.getLogger(__name__)
 
-_STATUS_OF_NUMBER = {status.value[0]: status for status in grpc.StatusCode}  # grpc.aio's contexts give numbers
-
 
 class _Undecodable:
     """Stands in for a request whose bytes are no such message."""
@@ -90,7 +88,7 @@ class TelemetryInterceptor(UnaryInterceptor):
                 response = await handler.unary_unary(request, context)
                 status = grpc.StatusCode.OK
             except grpc.aio.AbortError:
-                status = _STATUS_OF_NUMBER[context.code()]
+                status = context.code()
                 raise
             finally:
                 self._telemetry.observe_call(method, status.name, self._now() - start)

@@ -86,6 +86,6 @@ def ranking_service(
     servicer = RankingServicer(stage, scorers, telemetry)
 
     def register(server: grpc.aio.Server) -> None:
-        ranking_pb2_grpc.add_RankingServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        ranking_pb2_grpc.add_RankingServiceServicer_to_server(servicer, server)
 
     return Service((RANKING,), register, load, servicer.close)

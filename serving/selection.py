@@ -45,6 +45,8 @@ def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch,
 def _check(stage: str, scored: Scored, tasks: tuple[str, ...], rows: int) -> None:
     if scored.score_N.shape != (rows,):
         raise StageContractViolation(stage, "score", f"has shape {scored.score_N.shape}, expected ({rows},)")
+    if scored.score_N.dtype != np.float32:  # a larger number could turn infinite on the wire
+        raise StageContractViolation(stage, "score", f"is {scored.score_N.dtype}, expected float32")
     if np.isinf(scored.score_N).any():
         raise StageContractViolation(stage, "score", "is infinite; NaN says that a candidate cannot be scored")
     shape = (rows, 0) if scored.probability_NT is None else scored.probability_NT.shape

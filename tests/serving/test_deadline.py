@@ -1,0 +1,78 @@
+"""Budgets only shrink and never promise more than there is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.deadline import Budget
+from serving.testing import FakeClock
+
+seconds = st.floats(-1e6, 1e6)
+durations = st.floats(0, 1e6)
+
+
+@dataclass
+class Call:
+    left: float | None
+
+    def time_remaining(self) -> float | None:
+        return self.left
+
+
+def test_remaining_falls_with_the_clock() -> None:
+    clock = FakeClock(100.0)
+    budget = Budget(2.0, clock)
+    clock.advance(1.5)
+    assert budget.remaining() == 0.5
+    clock.advance(1.0)
+    assert budget.remaining() == 0.0
+
+
+def test_share_is_a_fraction_of_what_is_left_after_the_reserve() -> None:
+    budget = Budget(1.0, FakeClock())
+    assert budget.share(0.5, reserve_s=0.2) == pytest.approx(0.4)
+    assert budget.share(0.5, reserve_s=2.0) == 0.0
+
+
+@pytest.mark.parametrize(("left", "expected"), [(None, 0.3), (0.1, 0.1), (5.0, 0.3), (-1.0, 0.0), (math.nan, 0.3)])
+def test_caller_can_shorten_the_limit_but_not_extend_it(left: float | None, expected: float) -> None:
+    assert Budget.of_call(Call(left), 0.3, FakeClock()).remaining() == expected
+
+
+@given(seconds, st.lists(durations), st.floats(0, 1), durations)
+def test_share_never_exceeds_what_remains(total: float, steps: list[float], fraction: float, reserve: float) -> None:
+    clock = FakeClock()
+    budget = Budget(total, clock)
+    before = math.inf
+    for step in [0.0, *steps]:
+        clock.advance(step)
+        assert 0.0 <= budget.share(fraction, reserve) <= budget.remaining() <= before
+        before = budget.remaining()
+
+
+@given(durations, st.floats(0, 1))
+def test_shares_of_all_stages_fit_into_the_budget(total: float, fraction: float) -> None:
+    clock = FakeClock()
+    budget = Budget(total, clock)
+    for _ in range(5):
+        clock.advance(budget.share(fraction))
+    assert clock.now <= total * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf, -math.inf])
+def test_budget_without_an_end_is_refused(total: float) -> None:
+    with pytest.raises(ValueError, match="no budget"):
+        Budget(total)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "reserve"), [(-0.1, 0.0), (1.1, 0.0), (math.nan, 0.0), (0.5, -1.0), (0.5, math.nan)]
+)
+def test_impossible_share_is_refused(fraction: float, reserve: float) -> None:
+    with pytest.raises(ValueError, match="cannot take the share"):
+        Budget(1.0).share(fraction, reserve)
