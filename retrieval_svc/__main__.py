@@ -1,0 +1,47 @@
+"""The retrieval service as a process: `python -m retrieval_svc`."""
+
+from __future__ import annotations
+
+import sys
+
+import faiss
+import grpc.aio
+
+from bundles.bundle import Bundle
+from bundles.store import BundleStore
+from features.dense import FINGERPRINT
+from protos.explore.v1 import retrieval_pb2_grpc
+from retrieval_svc.catalogue import Catalogue
+from retrieval_svc.config import RetrievalConfig
+from retrieval_svc.engine import RetrievalEngine
+from retrieval_svc.servicer import RetrievalServicer
+from serving.holder import Holder, load_current
+from serving.process import main
+from serving.server import Service
+from serving.telemetry import Telemetry
+
+RETRIEVAL = "explore.v1.RetrievalService"
+
+
+def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
+    """The composition root."""
+    faiss.omp_set_num_threads(1)  # a service scales by processes; FAISS would take every core of the host
+    store, engines = BundleStore(config.bundle_root), Holder[RetrievalEngine]()
+    servicer = RetrievalServicer(engines, config.max_count, telemetry)
+
+    def make(bundle: Bundle) -> RetrievalEngine:
+        engine = RetrievalEngine(Catalogue.open(bundle), config)
+        engine.warm_up(config.warm_accounts)
+        return engine
+
+    async def load() -> None:
+        await load_current(store, FINGERPRINT, make, engines)
+
+    def register(server: grpc.aio.Server) -> None:
+        retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)
+
+    return Service((RETRIEVAL,), register, load, servicer.close)
+
+
+if __name__ == "__main__":
+    sys.exit(main(RetrievalConfig, build))

@@ -1,0 +1,58 @@
+"""How good a media item is before anybody's taste is considered: value per impression, smoothed. Computed once per bundle.
+
+Shapes: M media, U accounts, A action codes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.actions import N_ACTIONS, Action
+from features.counters import DAY_MS
+from features.history import ACTION_WEIGHT
+from features.item_table import ItemTable
+from features.view import PRIOR_IMPRESSIONS
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+FRESHNESS_HALF_LIFE_MS = 7 * DAY_MS
+
+_VALUE_A = np.array([ACTION_WEIGHT.get(Action(a), 0.0) if a else 0.0 for a in range(N_ACTIONS)])
+
+
+def quality(items: ItemTable) -> Float64:
+    """Value per impression x freshness, as the share of media that are no better. Shape [M], in (0, 1].
+
+    Each level is smoothed towards the one above it (everything, account, media, media lately), so that a new item starts with the
+    reputation of its account instead of with nothing. Being a rank it compares with similarities whatever the unit of value is.
+    """
+    account_U = _smoothed(items.account_counts_UA, base_value(items))
+    author_value_M = account_U[items.author_row_M] if len(account_U) else np.empty(0)
+    lately_M = _smoothed(items.recent_counts_MA, _smoothed(items.counts_MA, author_value_M))
+    age_M = np.maximum(items.as_of_ms - items.created_at_ms_M, 0)
+    fresh_M = np.exp2(-age_M / FRESHNESS_HALF_LIFE_MS)
+    order_M = best_order(items, np.maximum(lately_M, 0.0) * fresh_M)
+    share_M = np.empty(len(order_M))
+    share_M[order_M] = 1.0 - np.arange(len(order_M)) / max(len(order_M), 1)
+    return share_M
+
+
+def trending(items: ItemTable) -> Float64:
+    """Value per recent impression, smoothed towards the average: what is liked now, not what is shown most. Shape [M]."""
+    return _smoothed(items.recent_counts_MA, base_value(items))
+
+
+def best_order(items: ItemTable, score_M: Float64) -> Int64:
+    """Media rows, highest score first; equal scores newest first, then by row. Shape [M]."""
+    return np.lexsort((np.arange(len(score_M)), -items.created_at_ms_M, -score_M))
+
+
+def base_value(items: ItemTable) -> float:
+    """Value of an average impression."""
+    return float(items.base_rate_A @ _VALUE_A)
+
+
+def _smoothed(counts_KA: NDArray[np.float32], prior: Float64 | float) -> Float64:
+    return (counts_KA @ _VALUE_A + PRIOR_IMPRESSIONS * prior) / (counts_KA[:, Action.IMPRESSION] + PRIOR_IMPRESSIONS)

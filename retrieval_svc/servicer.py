@@ -1,0 +1,90 @@
+"""Messages to the engine and back. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from protos.explore.v1 import retrieval_pb2, retrieval_pb2_grpc
+from retrieval_svc.engine import RetrievalEngine
+from retrieval_svc.sourced import Sourced, SourcingReports
+from serving.errors import InvalidArgument, Overloaded
+from serving.holder import Holder
+from serving.telemetry import Telemetry
+from serving.wire import RetrieveBatch, decode_retrieve_request, encode_candidates
+
+STAGE = "retrieval"
+MAX_WAITING = 64  # calls that may wait for the worker; more would only time out
+
+
+class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
+    """Decodes, sources in one worker thread so that the event loop stays free, encodes."""
+
+    def __init__(
+        self, engines: Holder[RetrievalEngine], max_count: int, telemetry: Telemetry, max_waiting: int = MAX_WAITING
+    ) -> None:
+        self._engines, self._max_count, self._telemetry = engines, max_count, telemetry
+        self._max_waiting, self._waiting = max_waiting, 0
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=STAGE)
+
+    async def Retrieve(self, request: retrieval_pb2.RetrieveRequest, context: Any) -> retrieval_pb2.RetrieveResponse:
+        """The RPC. Every error it raises on purpose is one of `serving.errors`."""
+        start = time.perf_counter()
+        batch = decode_retrieve_request(request)
+        self._check_counts(batch)
+        held = self._engines.held(batch.bundle_version)
+        sourced = await self._retrieve(held.value, batch)
+        response = retrieval_pb2.RetrieveResponse(
+            candidates=encode_candidates(sourced.candidates),
+            bundle_version=held.version,
+            reports=encode_reports(sourced.reports),
+        )
+        elapsed = time.perf_counter() - start
+        response.elapsed_us = round(elapsed * 1e6)
+        self._telemetry.observe_stage(STAGE, "ok", elapsed)
+        return response
+
+    async def close(self) -> None:
+        """Ends the worker; what waits is dropped."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _check_counts(self, batch: RetrieveBatch) -> None:
+        if (batch.count_B > self._max_count).any():
+            b = int(np.argmax(batch.count_B > self._max_count))
+            raise InvalidArgument(f"counts[{b}]", f"is {batch.count_B[b]}, must be at most {self._max_count}")
+
+    async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch) -> Sourced:
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(f"{STAGE} has {self._waiting} calls waiting")
+        seen_B = np.split(batch.seen.media_id_S, batch.seen.offsets[1:-1])
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._worker, engine.retrieve, batch.contexts, seen_B, batch.count_B)
+        finally:
+            self._waiting -= 1
+
+
+def encode_reports(reports: SourcingReports) -> list[retrieval_pb2.SourcingReport]:
+    """One message per user; reasons that dropped nothing are left out."""
+    proposed_BS, kept_BS, dropped_BSR = (
+        array.tolist() for array in (reports.proposed_BS, reports.kept_BS, reports.dropped_BSR)
+    )
+    return [
+        retrieval_pb2.SourcingReport(
+            sources=[
+                retrieval_pb2.SourceReport(
+                    source=source,
+                    proposed=proposed_S[s],
+                    kept=kept_S[s],
+                    dropped={reason: n for reason, n in zip(reports.reasons, dropped_SR[s], strict=True) if n},
+                )
+                for s, source in enumerate(reports.sources)
+            ]
+        )
+        for proposed_S, kept_S, dropped_SR in zip(proposed_BS, kept_BS, dropped_BSR, strict=True)
+    ]
