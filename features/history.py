@@ -50,11 +50,11 @@ class History:
 
     def media_taste_BD(self, items: ItemTable) -> Float32:
         """Unit vector of the weighted mean of what each user acted on; zero without history. Shape [B, D]."""
-        return _pool(items.media_vector_MD, self.row_BL, self.weight_BL)
+        return pooled(items.media_vector_MD, self.row_BL, self.weight_BL)
 
     def account_taste_BE(self, items: ItemTable) -> Float32:
         """The same over account vectors of the authors. Shape [B, E]."""
-        return _pool(items.account_vector_UE, self.author_BL, self.weight_BL)
+        return pooled(items.account_vector_UE, self.author_BL, self.weight_BL)
 
 
 def join_history(contexts: UserContexts, items: ItemTable) -> History:
@@ -93,7 +93,8 @@ def _gather(column: NDArray[np.integer], row_BL: Int64, known_BL: NDArray[np.boo
     return np.where(known_BL, column[np.where(known_BL, row_BL, 0)], empty).astype(np.int64)
 
 
-def _pool(vectors: Float32, row_BL: Int64, weight_BL: Float32) -> Float32:
+def pooled(vectors: Float32, row_BL: Int64, weight_BL: Float32) -> Float32:
+    """Unit vectors of the weighted sums of `vectors[row_BL]`, negative rows left out; zero where nothing remains. Shape [B, V]."""
     known_BL = row_BL >= 0
     safe_BL = np.where(known_BL, row_BL, 0)
     if len(vectors) == 0:
@@ -101,6 +102,6 @@ def _pool(vectors: Float32, row_BL: Int64, weight_BL: Float32) -> Float32:
     # Only the proportions of the weights count: after months without an action all of them are tiny.
     largest_B = np.abs(weight_BL).max(axis=1, keepdims=True)
     share_BL = np.where(known_BL, weight_BL, np.float32(0)) / np.where(largest_B > 0, largest_B, np.float32(1))
-    pooled = np.einsum("bl,bld->bd", share_BL, vectors[safe_BL])
-    norm_B = np.linalg.norm(pooled, axis=1, keepdims=True)
-    return (pooled / np.maximum(norm_B, 1e-6)).astype(np.float32)
+    summed = np.einsum("bl,bld->bd", share_BL, vectors[safe_BL])
+    norm_B = np.linalg.norm(summed, axis=1, keepdims=True)
+    return (summed / np.maximum(norm_B, 1e-6)).astype(np.float32)

@@ -1,0 +1,127 @@
+"""What was known about a user at any moment of the log: the same columns that user state holds online at that moment.
+
+Knows how to look back; knows nothing of items, features or models.
+
+Shapes: B requests, E events, A action codes, H history entries of all requests, S seen media.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
+from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.user_state import HISTORY_RECORD, SEEN_LENGTH, Profile, UserState
+from training.event_log import EventLog
+
+Int64 = NDArray[np.int64]
+_HISTORY = np.array(sorted(HISTORY_ACTIONS), dtype=np.uint8)
+
+
+class ContextLog:
+    """Point-in-time user contexts over a log. Raises ValueError if a user of the log is listed twice in `users`."""
+
+    def __init__(self, log: EventLog, users: pl.DataFrame) -> None:
+        self.log = log
+        profiles = pl.DataFrame({"user_id": list(log.user_ids)}, schema={"user_id": pl.String})
+        profiles = profiles.join(users, on="user_id", how="left", maintain_order="left", validate="m:1")
+        registered = profiles["registered_at"].dt.epoch("ms").fill_null(UNKNOWN_TIME)
+        self._registered_at_ms = registered.to_numpy().astype(np.int64)
+        self._n_following = profiles["n_following"].fill_null(UNKNOWN_COUNT).to_numpy().astype(np.int64)
+        self._n_followers = profiles["n_followers"].fill_null(UNKNOWN_COUNT).to_numpy().astype(np.int64)
+        self._segments: list[str] = profiles["segment"].fill_null("").to_list()
+
+    def at(self, user_B: NDArray[np.integer], time_ms_B: Int64, surfaces: Sequence[str]) -> UserContexts:
+        """The users numbered `user_B` as they were just before `time_ms_B`: only events with an earlier time count."""
+        bound_B = self._bounds(user_B, np.searchsorted(self.log.time_ms_E, time_ms_B))
+        first_B = self._bounds(user_B, np.zeros(len(user_B), dtype=np.int64))
+        end_B = np.searchsorted(self._history_keys, bound_B)
+        start_B = np.maximum(np.searchsorted(self._history_keys, first_B), end_B - HISTORY_LENGTH)
+        event_H = self._history_events[_ranges(start_B, end_B - start_B)]
+        return UserContexts(
+            user_ids=tuple(self.log.user_ids[user] for user in user_B),
+            request_time_ms_B=time_ms_B,
+            surfaces=tuple(surfaces),
+            history_offsets=np.concatenate([[0], np.cumsum(end_B - start_B)]).astype(np.int64),
+            history_media_id_H=self.log.media_id_E[event_H],
+            history_action_H=self.log.action_E[event_H],
+            history_time_ms_H=self.log.time_ms_E[event_H],
+            action_counts_BA=self._counts(first_B, bound_B),
+            registered_at_ms_B=self._registered_at_ms[user_B],
+            n_following_B=self._n_following[user_B],
+            n_followers_B=self._n_followers[user_B],
+            segments=tuple(self._segments[user] for user in user_B),
+        )
+
+    def seen(self, user: int, time_ms: int) -> Int64:
+        """Media shown to the user before `time_ms`, oldest first, the latest SEEN_LENGTH of them. Shape [S]."""
+        keys, events = self._of_action[Action.IMPRESSION]
+        user_B = np.array([user])
+        start = int(np.searchsorted(keys, self._bounds(user_B, np.zeros(1, dtype=np.int64)))[0])
+        end = int(np.searchsorted(keys, self._bounds(user_B, np.array([self.log.count_before(time_ms)])))[0])
+        return self.log.media_id_E[events[max(start, end - SEEN_LENGTH) : end]]
+
+    def final_states(self) -> Iterator[tuple[str, UserState]]:
+        """The state of every user after the last event, as online appends would have left it; for loading Valkey in bulk."""
+        users = len(self.log.user_ids)
+        starts = np.arange(users + 1, dtype=np.int64) * (len(self.log) + 1)
+        seen_keys, seen_events = self._of_action[Action.IMPRESSION]
+        history_at, seen_at = np.searchsorted(self._history_keys, starts), np.searchsorted(seen_keys, starts)
+        counts_BA = self._counts(starts[:-1], starts[1:])
+        records_H = self._records()
+        seen_media = self.log.media_id_E[seen_events]
+        for user, user_id in enumerate(self.log.user_ids):
+            history_H = records_H[max(history_at[user], history_at[user + 1] - HISTORY_LENGTH) : history_at[user + 1]]
+            seen_S = seen_media[max(seen_at[user], seen_at[user + 1] - SEEN_LENGTH) : seen_at[user + 1]]
+            yield user_id, UserState(self._profile(user), history_H, counts_BA[user], seen_S)
+
+    def _profile(self, user: int) -> Profile:
+        following, followers = int(self._n_following[user]), int(self._n_followers[user])
+        return Profile(int(self._registered_at_ms[user]), following, followers, self._segments[user])
+
+    def _records(self) -> NDArray[np.void]:
+        records_H = np.empty(len(self._history_events), dtype=HISTORY_RECORD)
+        records_H["media_id"] = self.log.media_id_E[self._history_events]
+        records_H["action"] = self.log.action_E[self._history_events]
+        records_H["time_ms"] = self.log.time_ms_E[self._history_events]
+        return records_H
+
+    # An event's key orders the log by user, then by place in the log. The log is sorted by time, so "before t" is "before the
+    # place of t", and one sorted array of keys answers it for all users at once.
+
+    def _bounds(self, user_B: NDArray[np.integer], place_B: NDArray[np.integer]) -> Int64:
+        return user_B.astype(np.int64) * (len(self.log) + 1) + place_B
+
+    @cached_property
+    def _history_events(self) -> Int64:
+        return self._by_user(np.flatnonzero(np.isin(self.log.action_E, _HISTORY)))
+
+    @cached_property
+    def _history_keys(self) -> Int64:
+        return self._bounds(self.log.user_E[self._history_events], self._history_events)
+
+    @cached_property
+    def _of_action(self) -> list[tuple[Int64, Int64]]:
+        """Per action code: the sorted keys, and the events that they belong to."""
+        events = [self._by_user(np.flatnonzero(self.log.action_E == action)) for action in range(N_ACTIONS)]
+        return [(self._bounds(self.log.user_E[places], places), places) for places in events]
+
+    def _by_user(self, places: Int64) -> Int64:
+        return places[np.argsort(self.log.user_E[places], kind="stable")]
+
+    def _counts(self, first_B: Int64, bound_B: Int64) -> NDArray[np.uint32]:
+        counts_BA = np.zeros((len(bound_B), N_ACTIONS), dtype=np.uint32)
+        for action, (keys, _) in enumerate(self._of_action):
+            counts_BA[:, action] = np.searchsorted(keys, bound_B) - np.searchsorted(keys, first_B)
+        return counts_BA
+
+
+def _ranges(start_B: Int64, length_B: Int64) -> Int64:
+    """start, start + 1, ... for every range, one after the other."""
+    before_B = np.cumsum(length_B) - length_B
+    return np.repeat(start_B - before_B, length_B) + np.arange(int(length_B.sum()))

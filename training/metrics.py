@@ -1,0 +1,125 @@
+"""How good predictions and orders are. Pure numpy: knows arrays, and nothing of models, tasks or files.
+
+Shapes: N predictions, Q lists (users or requests), C candidates per list, G groups, R resamples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Int64 = NDArray[np.int64]
+
+_SMALLEST_PROBABILITY = 1e-7  # float32 sigmoids reach 0 and 1, where a logarithm would be infinite
+
+
+def auc(label_N: Floats, score_N: Floats) -> float:
+    """P(a positive scores above a negative), ties counting half; NaN when there is only one class."""
+    return float(_auc_of_groups(label_N, score_N, np.zeros(len(label_N), dtype=np.int64), 1)[0])
+
+
+def gauc(label_N: Floats, score_N: Floats, user_N: Int64, weight: str = "impressions") -> float:
+    """Mean of the users' own AUCs, weighted by their "impressions" or "positives" (Zhu et al., KDD 2017, eq. 9).
+
+    Users without both classes have no AUC and are skipped; NaN when nobody is left. Raises ValueError for another weight.
+    """
+    if weight not in ("impressions", "positives"):
+        raise ValueError(f'weight must be "impressions" or "positives", not {weight!r}')
+    users, group_N = np.unique(user_N, return_inverse=True)
+    auc_G = _auc_of_groups(label_N, score_N, group_N, len(users))
+    mass_G = np.bincount(group_N, weights=label_N if weight == "positives" else None, minlength=len(users))
+    known_G = ~np.isnan(auc_G)
+    return float(np.average(auc_G[known_G], weights=mass_G[known_G])) if known_G.any() else float("nan")
+
+
+def log_loss(label_N: Floats, probability_N: Floats) -> float:
+    """Mean binary cross-entropy in nats; NaN without predictions."""
+    if len(label_N) == 0:
+        return float("nan")
+    p_N = np.clip(probability_N.astype(np.float64), _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
+    return float(-np.mean(label_N * np.log(p_N) + (1 - label_N) * np.log1p(-p_N)))
+
+
+def expected_calibration_error(label_N: Floats, probability_N: Floats, bins: int = 20) -> float:
+    """Mean distance between predicted and observed rate over bins of equal size; NaN without predictions.
+
+    Equal mass, since rare actions crowd into the lowest of equally wide bins (Nixon et al., 2019, "ACE").
+    """
+    if len(label_N) == 0:
+        return float("nan")
+    order_N = np.argsort(probability_N, kind="stable")
+    bin_N = np.arange(len(order_N)) * bins // len(order_N)
+    gap_N = probability_N[order_N].astype(np.float64) - label_N[order_N]
+    return float(np.abs(np.bincount(bin_N, weights=gap_N, minlength=bins)).sum() / len(order_N))
+
+
+def ndcg_at_k(gain_QC: Floats, score_QC: Floats, k: int) -> Floats:
+    """DCG of the first k by score over the best possible one, gains linear, discount 1 / log2(rank + 1). Shape [Q].
+
+    Lists without any gain are NaN. Ties in the score keep the order of the columns.
+    """
+    discount_K = 1 / np.log2(np.arange(2, min(k, gain_QC.shape[1]) + 2))
+    by_score_QK = np.argsort(-score_QC, axis=1, kind="stable")[:, : len(discount_K)]
+    dcg_Q = np.take_along_axis(gain_QC, by_score_QK, axis=1).astype(np.float64) @ discount_K
+    best_Q = -np.sort(-gain_QC.astype(np.float64), axis=1)[:, : len(discount_K)] @ discount_K
+    return np.divide(dcg_Q, best_Q, out=np.full(len(best_Q), np.nan), where=best_Q > 0)
+
+
+def recall_at_k(relevant_QC: NDArray[np.bool_], score_QC: Floats, k: int) -> Floats:
+    """Share of the relevant candidates among the first k by score; NaN for lists without any. Shape [Q]."""
+    first_QK = np.argsort(-score_QC, axis=1, kind="stable")[:, :k]
+    found_Q = np.take_along_axis(relevant_QC, first_QK, axis=1).sum(axis=1)
+    total_Q = relevant_QC.sum(axis=1)
+    return np.divide(found_Q, total_Q, out=np.full(len(total_Q), np.nan), where=total_Q > 0)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with the bounds of its bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(
+    value_N: Floats, user_N: Int64, resamples: int = 1_000, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of N values with a percentile interval over resampled users: impressions of one user are not independent.
+
+    Values that are NaN are left out. Everything is NaN when nothing is left.
+    """
+    known_N = ~np.isnan(value_N)
+    if not known_N.any():
+        return Interval(float("nan"), float("nan"), float("nan"))
+    users, group_N = np.unique(user_N[known_N], return_inverse=True)
+    sum_G = np.bincount(group_N, weights=value_N[known_N])
+    count_G = np.bincount(group_N)
+    random = np.random.default_rng(seed)
+    # How often each user is drawn: a multinomial per resample, so that memory is [G] and not [R, G].
+    share_G = np.full(len(users), 1 / len(users))
+    drawn = (random.multinomial(len(users), share_G) for _ in range(resamples))
+    mean_R = np.array([times_G @ sum_G / (times_G @ count_G) for times_G in drawn])
+    tail = (1 - confidence) / 2
+    return Interval(float(value_N[known_N].mean()), *(float(q) for q in np.quantile(mean_R, [tail, 1 - tail])))
+
+
+def _auc_of_groups(label_N: Floats, score_N: Floats, group_N: Int64, groups: int) -> Floats:
+    """AUC inside every group by the rank-sum identity (Mann and Whitney, 1947), ties with their mean rank. Shape [G]."""
+    order_N = np.lexsort((score_N, group_N))
+    label_N, score_N, group_N = label_N[order_N].astype(np.float64), score_N[order_N], group_N[order_N]
+    place_N = np.arange(len(order_N))
+    new_N = np.ones(len(order_N), dtype=np.bool_)
+    new_N[1:] = (np.diff(group_N) != 0) | (np.diff(score_N) != 0)
+    tie_N = np.cumsum(new_N) - 1
+    rank_N = (np.bincount(tie_N, weights=place_N) / np.bincount(tie_N))[tie_N] if len(tie_N) else place_N
+    size_G = np.bincount(group_N, minlength=groups)
+    rank_N = rank_N - (np.cumsum(size_G) - size_G)[group_N]
+    positive_G = np.bincount(group_N, weights=label_N, minlength=groups)
+    rank_sum_G = np.bincount(group_N, weights=label_N * rank_N, minlength=groups)
+    pairs_G = positive_G * (size_G - positive_G)
+    wins_G = rank_sum_G - positive_G * (positive_G - 1) / 2
+    return np.divide(wins_G, pairs_G, out=np.full(groups, np.nan), where=pairs_G > 0)
