@@ -93,5 +93,7 @@ def _complaint(detail: ErrorDetails) -> str:
     if not detail["loc"]:  # a rule about several settings
         return detail["msg"]
     name = variable(str(detail["loc"][0]))
+    if name not in os.environ:
+        return f"{name} is not set: {detail['msg']}"
     where = "".join(f"[{part!r}]" for part in detail["loc"][1:])
-    return f"{name}{where}={os.environ.get(name)!r}: {detail['msg']}"
+    return f"{name}{where}={os.environ[name]!r}: {detail['msg']}"

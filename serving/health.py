@@ -17,7 +17,7 @@ class _WatchOver(Exception):
 
 
 class _LastWords:
-    """A context that ends the watch once a status was written during shutdown."""
+    """A context that ends the watch once NOT_SERVING was written during shutdown."""
 
     def __init__(self, context: Any, servicer: Health) -> None:
         self._context = context
@@ -25,7 +25,7 @@ class _LastWords:
 
     async def write(self, response: Any) -> None:
         await self._context.write(response)
-        if self._servicer.shutting_down:
+        if self._servicer.shutting_down and response.status == NOT_SERVING:
             raise _WatchOver
 
 
