@@ -1,0 +1,47 @@
+"""The deep ranker of the rerank stage: dense features, id embeddings and the user's action sequence, several tasks at once.
+
+Shapes: B users, N candidates of all users, F features, K item embedding, L history slots, T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from features.schema import Feature
+from training.models.attention import TargetAttention
+from training.models.dense_input import DenseInput
+from training.models.mmoe import MixtureOfExperts
+
+
+class DeepRanker(nn.Module):
+    """Target attention over the history beside the dense features, then a mixture of experts.
+
+    Users come once, not once per candidate; `user_N` says whose candidate a row is. Embeddings are inputs: their tables lie
+    outside the graph (`training.models.id_embeddings`).
+    """
+
+    def __init__(self, features: Sequence[Feature], item_width: int, n_tasks: int) -> None:
+        super().__init__()
+        self.dense = DenseInput(features)
+        self.attention = TargetAttention(item_width)
+        self.mixture = MixtureOfExperts(self.dense.width + item_width + self.attention.width, n_tasks)
+
+    def forward(
+        self,
+        dense_NF: Tensor,
+        item_NK: Tensor,
+        history_BLK: Tensor,
+        history_action_BL: Tensor,
+        history_age_BL: Tensor,
+        user_N: Tensor,
+    ) -> Tensor:
+        """Logits [N, T]. `history_action_BL` is int64 with 0 = empty slot, `history_age_BL` log(1 + hours)."""
+        interest_ND = self.attention(item_NK, history_BLK, history_action_BL, history_age_BL, user_N)
+        return self.mixture(torch.cat([self.dense(dense_NF), item_NK, interest_ND], dim=1))
+
+    def start_at(self, logit_T: Tensor) -> None:
+        """Sets the task biases, so that training starts from the base rates and not from one half."""
+        self.mixture.bias_T.data.copy_(logit_T)

@@ -1,0 +1,83 @@
+"""Raw dense features to network input, inside the graph: transform, standardisation and presence. Knows no feature by name.
+
+Shapes: N rows, F features. Raw means as `features.assemble` returns it: unscaled, NaN = missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from features.schema import Feature, Transform
+
+CLIP = 10.0  # standard deviations: beyond this an input says "extreme" and nothing more
+_STD_FLOOR = 1e-6  # relative to the largest magnitude: below it a column is a constant that carries rounding noise
+_FIT_ROWS = 200_000  # mean and spread do not get better with more
+
+
+class DenseInput(nn.Module):
+    """[N, F] raw features to [N, 2F]: standardised values (0 where missing), then presence bits.
+
+    A missing value is not a zero (algorithms.md, section 4), so it gets a bit of its own. Whatever never varied in training
+    stays silent in serving: a feature that was never present counts as missing, a constant one as its mean, and a presence bit
+    that was always set is left at 0. Otherwise serving would meet weights that no example has trained.
+    """
+
+    mean_F: Tensor
+    scale_F: Tensor
+    low_F: Tensor
+    high_F: Tensor
+    known_F: Tensor
+    gappy_F: Tensor
+    is_log_F: Tensor
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        super().__init__()
+        width = len(features)
+        self.width = 2 * width
+        is_log_F = torch.tensor([feature.transform is Transform.LOG1P for feature in features], dtype=torch.bool)
+        for name, value_F in {
+            "mean_F": torch.zeros(width),
+            "scale_F": torch.ones(width),
+            "low_F": torch.full((width,), -CLIP),
+            "high_F": torch.full((width,), CLIP),
+            "known_F": torch.ones(width, dtype=torch.bool),
+            "gappy_F": torch.ones(width),
+            "is_log_F": is_log_F,
+        }.items():
+            self.register_buffer(name, value_F)
+
+    def fit(self, dense_NF: NDArray[np.float32]) -> None:
+        """Takes mean, spread and presence of every column from training rows. Infinite values are present but not counted."""
+        # Evenly spaced rows, as logs are in time order and a prefix would be one day only.
+        sample_NF = dense_NF[:: max(1, len(dense_NF) // _FIT_ROWS)].astype(np.float64)
+        log_NF = np.sign(sample_NF) * np.log1p(np.abs(sample_NF))
+        value_NF = np.where(self.is_log_F.numpy(), log_NF, sample_NF)
+        finite_NF = np.isfinite(value_NF)
+        count_F = np.maximum(finite_NF.sum(axis=0), 1)
+        mean_F = np.where(finite_NF, value_NF, 0).sum(axis=0) / count_F
+        variance_F = (np.where(finite_NF, value_NF - mean_F, 0) ** 2).sum(axis=0) / count_F
+        spread_F = np.sqrt(variance_F)
+        constant_F = spread_F <= _STD_FLOOR * np.maximum(np.abs(mean_F), 1)
+        present_F = ~np.isnan(dense_NF).all(axis=0)
+        self.mean_F.copy_(torch.from_numpy(mean_F))
+        self.scale_F.copy_(torch.from_numpy(np.where(constant_F, 0, 1 / np.where(constant_F, 1, spread_F))))
+        self.low_F.copy_(torch.from_numpy(mean_F - CLIP * np.where(constant_F, 0, spread_F)))
+        self.high_F.copy_(torch.from_numpy(mean_F + CLIP * np.where(constant_F, 0, spread_F)))
+        self.known_F.copy_(torch.from_numpy(present_F))
+        self.gappy_F.copy_(torch.from_numpy(np.isnan(dense_NF).any(axis=0) & present_F))
+
+    def forward(self, dense_NF: Tensor) -> Tensor:
+        """Network input [N, 2F]; finite for every input, NaN and infinities included."""
+        present_NF = ~torch.isnan(dense_NF) & self.known_F
+        raw_NF = torch.where(present_NF, dense_NF, 0.0)
+        log_NF = torch.sign(raw_NF) * torch.log1p(torch.abs(raw_NF))
+        value_NF = torch.where(self.is_log_F, log_NF, raw_NF)
+        # Clipped before it is scaled: infinity times a zero scale would be NaN.
+        clipped_NF = torch.minimum(torch.maximum(value_NF, self.low_F), self.high_F)
+        standard_NF = torch.where(present_NF, (clipped_NF - self.mean_F) * self.scale_F, 0.0)
+        return torch.cat([standard_NF, present_NF.to(standard_NF.dtype) * self.gappy_F], dim=1)

@@ -1,0 +1,70 @@
+"""Inputs of the exported graphs, named and shaped as serving will feed them: real candidates, then the odd ones.
+
+Shapes: N candidates, B users, F features, K item embedding, L history slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.context import HISTORY_LENGTH
+from features.counters import HOUR_MS
+from features.embeddings import ItemEmbeddings
+from features.item_table import UNKNOWN_ROW, ItemTable
+from features.schema import Stage
+from training.models.candidate_rows import Batcher, CandidateRows
+
+Inputs = Mapping[str, NDArray[np.generic]]
+
+_REQUESTS = 96  # enough candidates to meet every branch of a graph, few enough to compare within a second
+_PER_BATCH = 8
+_ODD = (np.nan, np.inf, -np.inf, 3e38, -3e38, 0.0)
+
+
+def dense_inputs(rows: CandidateRows, stage: Stage) -> Iterator[Inputs]:
+    """Input of prerank and rank: requests spread over `rows` in batches, one candidate alone, and what no log contains."""
+    batcher = Batcher(rows, stage)
+    for request_R in _spread(len(rows.history_row_BL)):
+        yield {"dense_NF": batcher.dense(batcher.candidates_of(request_R)[0]).numpy()}
+    yield {"dense_NF": _odd(len(batcher.columns))}
+
+
+def deep_inputs(rows: CandidateRows, items: ItemTable, tables: ItemEmbeddings) -> Iterator[Inputs]:
+    """Input of rerank in the same batches, gathered from the tables as serving does; odd candidates have no history."""
+    batcher = Batcher(rows, Stage.RERANK)
+    for request_R in _spread(len(rows.history_row_BL)):
+        candidate_N, place_N = batcher.candidates_of(request_R)
+        yield {
+            "dense_NF": batcher.dense(candidate_N).numpy(),
+            "item_NK": tables.gather(items, rows.row_N[candidate_N.numpy()]),
+            "history_BLK": tables.gather(items, rows.history_row_BL[request_R].astype(np.int64)),
+            "history_action_BL": rows.history_action_BL[request_R].astype(np.int64),
+            "history_age_BL": np.log1p(rows.history_age_ms_BL[request_R] / HOUR_MS).astype(np.float32),
+            "user_N": place_N.numpy(),
+        }
+    dense_NF = _odd(len(batcher.columns))
+    unknown_BL = np.full((1, HISTORY_LENGTH), UNKNOWN_ROW, dtype=np.int64)
+    yield {
+        "dense_NF": dense_NF,
+        "item_NK": tables.gather(items, np.full(len(dense_NF), UNKNOWN_ROW, dtype=np.int64)),
+        "history_BLK": tables.gather(items, unknown_BL),
+        "history_action_BL": np.zeros((1, HISTORY_LENGTH), dtype=np.int64),
+        "history_age_BL": np.zeros((1, HISTORY_LENGTH), dtype=np.float32),
+        "user_N": np.zeros(len(dense_NF), dtype=np.int64),
+    }
+
+
+def _spread(n_requests: int) -> Iterator[NDArray[np.int64]]:
+    chosen = (
+        np.unique(np.linspace(0, n_requests - 1, _REQUESTS, dtype=np.int64)) if n_requests else np.empty(0, np.int64)
+    )
+    for start in range(0, len(chosen), _PER_BATCH):
+        yield chosen[start : start + _PER_BATCH]
+    yield chosen[:1]
+
+
+def _odd(n_features: int) -> NDArray[np.float32]:
+    return np.repeat(np.array(_ODD, dtype=np.float32)[:, None], n_features, axis=1)

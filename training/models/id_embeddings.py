@@ -1,0 +1,113 @@
+"""Embedding tables of media, accounts and topics while they are trained. Serving gathers the same rows from .npy files.
+
+Shapes: M media, U accounts, T topics, X any shape of item rows, K = total width of one item's embeddings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from features.embeddings import ItemEmbeddings
+from features.item_table import ItemTable
+
+_INIT_STD = 0.05
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """Widths, and how often an id must occur in training before it gets a vector of its own."""
+
+    media_width: int = 16
+    account_width: int = 16
+    topic_width: int = 8
+    min_occurrences: int = 5
+    media_dropout: float = 0.1  # share of candidates whose media vector is hidden in training
+
+    @property
+    def width(self) -> int:
+        """K, the width of one item."""
+        return self.media_width + self.account_width + self.topic_width
+
+
+class IdEmbeddings(nn.Module):
+    """The trainable form of `features.embeddings.ItemEmbeddings`.
+
+    Ids that occur less than `min_occurrences` times share a zero vector that is never trained, as in Monolith's admission
+    (algorithms.md, section 5): the model learns what to make of an unknown item from the rare ones, and serving hands it the
+    same zeros for items newer than the model. Admitted rows start with small noise.
+    """
+
+    author_M: Tensor
+    topic_M: Tensor
+
+    def __init__(self, items: ItemTable, row_X: NDArray[np.integer], config: EmbeddingConfig) -> None:
+        """`row_X` are all item rows that occur in training, as candidates and in histories; -1 is skipped."""
+        super().__init__()
+        self.config = config
+        self.register_buffer("author_M", _closed(items.author_row_M, -1))
+        self.register_buffer("topic_M", _closed(items.topic_M, -1))
+        count_M = np.bincount(row_X[row_X >= 0].ravel(), minlength=len(items.media_id_M)).astype(np.float64)
+        media_M = np.arange(len(count_M))
+        self.media = _Table(_occurrences(media_M, count_M, len(count_M)), config.media_width, config.min_occurrences)
+        self.account = _Table(
+            _occurrences(items.author_row_M, count_M, len(items.account_id_U)),
+            config.account_width,
+            config.min_occurrences,
+        )
+        self.topic = _Table(
+            _occurrences(items.topic_M, count_M, len(items.topics)), config.topic_width, config.min_occurrences
+        )
+
+    def forward(self, row_X: Tensor) -> Tensor:
+        """Vectors [*X, K]; zeros for row -1 and for ids that were not admitted."""
+        account_XK = self.account(self.author_M[row_X])
+        return torch.cat([self.media(row_X), account_XK, self.topic(self.topic_M[row_X])], dim=-1)
+
+    def candidates(self, row_N: Tensor) -> Tensor:
+        """Vectors [N, K]; in training some media vectors are hidden, so that author and topic learn to stand alone."""
+        vector_NK = self(row_N)
+        if not self.training:
+            return vector_NK
+        hidden_N1 = torch.rand(len(row_N), 1) < self.config.media_dropout
+        is_media_K = torch.arange(vector_NK.shape[1]) < self.config.media_width
+        return torch.where(hidden_N1 & is_media_K, 0.0, vector_NK)
+
+    def tables(self) -> ItemEmbeddings:
+        """The tables in the form that serving reads, aligned with the rows of the item table."""
+        return ItemEmbeddings(self.media.rows(), self.account.rows(), self.topic.rows())
+
+
+class _Table(nn.Module):
+    """One id space. Slot 0 is the zero vector of everything that was not admitted."""
+
+    slot_I: Tensor
+
+    def __init__(self, count_I: NDArray[np.float64], width: int, min_occurrences: int) -> None:
+        super().__init__()
+        admitted_I = count_I >= max(min_occurrences, 1)
+        self.register_buffer("slot_I", _closed(np.where(admitted_I, np.cumsum(admitted_I), 0), 0))
+        self.embedding = nn.Embedding(int(admitted_I.sum()) + 1, width, padding_idx=0, sparse=True)
+        nn.init.normal_(self.embedding.weight, std=_INIT_STD)
+        self.embedding.weight.data[0] = 0
+
+    def forward(self, id_X: Tensor) -> Tensor:
+        return self.embedding(self.slot_I[id_X])
+
+    def rows(self) -> NDArray[np.float32]:
+        rows_IK: NDArray[np.float32] = self.embedding.weight.detach()[self.slot_I[:-1]].numpy()
+        return rows_IK
+
+
+def _occurrences(id_M: NDArray[np.integer], count_M: NDArray[np.float64], n_ids: int) -> NDArray[np.float64]:
+    known_M = id_M >= 0
+    return np.bincount(id_M[known_M], weights=count_M[known_M], minlength=n_ids).astype(np.float64)
+
+
+def _closed(column: NDArray[np.integer], unknown: int) -> Tensor:
+    """The column with one more entry, so that index -1 (an unknown row) reads `unknown`."""
+    return torch.from_numpy(np.append(column, unknown).astype(np.int64))
