@@ -40,7 +40,7 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
     def register(server: grpc.aio.Server) -> None:
         retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)
 
-    return Service((RETRIEVAL,), register, load, servicer.close)
+    return Service((RETRIEVAL,), register, load, servicer.close, engines.versions)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import numpy as np
+import pytest
+
+from features.actions import Action
+from features.context import UserContexts, concatenate
+from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
+from protos.explore.v1.retrieval_pb2_grpc import RetrievalServiceStub
+from retrieval_svc.__main__ import build
+from retrieval_svc.config import RetrievalConfig
+from serving.telemetry import NoTelemetry
+from serving.testing import serve
+from serving.wire import SeenMedia, decode_retrieve_response, encode_contexts
+from tests.retrieval_svc.published import publish
+from tests.retrieval_svc.worlds import NOW, likes, user
+
+
+@pytest.fixture
+async def stub(tmp_path: Path) -> AsyncIterator[RetrievalServiceStub]:
+    publish(tmp_path)
+    config = RetrievalConfig(bundle_root=tmp_path, max_count=50)
+    async with serve(build(config, NoTelemetry())) as channel:
+        yield RetrievalServiceStub(channel)
+
+
+def request(contexts: UserContexts, counts: list[int], seen: list[int] | None = None) -> RetrieveRequest:
+    """A request in which the first user has seen `seen`."""
+    seen_S = np.array(seen or [], dtype=np.int64)
+    offsets = np.array([0] + [len(seen_S)] * len(contexts))
+    users = encode_contexts(contexts, SeenMedia(offsets, seen_S))
+    return RetrieveRequest(request_id="r", users=users, counts=counts)
+
+
+async def test_users_get_their_candidates_best_first(stub: RetrievalServiceStub) -> None:
+    asked = request(concatenate([user(history=likes(100)), user("bob")]), [50, 3], [101, 202])
+    found = decode_retrieve_response(await stub.Retrieve(asked), "retrieval", [50, 3])
+    ann, bob = (found.media_id_N[found.offsets[b] : found.offsets[b + 1]].tolist() for b in range(2))
+    assert sorted(ann) == [100, 102, 200, 201, 300, 301, 302, 400, 401]
+    assert bob[0] == 302
+    assert len(bob) == 3
+
+
+async def test_the_report_names_what_was_dropped_and_why(stub: RetrievalServiceStub) -> None:
+    history = [*likes(100), (300, Action.HIDE, NOW - 1)]
+    answer: RetrieveResponse = await stub.Retrieve(request(user(history=history), [50], [202]))
+    trending = next(source for source in answer.reports[0].sources if source.source == "trending")
+    assert trending.proposed == 12
+    assert trending.proposed == trending.kept + sum(trending.dropped.values())
+    assert {reason: trending.dropped[reason] for reason in ("seen", "not_recommendable", "hidden_author")} == {
+        "seen": 1,
+        "not_recommendable": 1,
+        "hidden_author": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("counts", "complaint"),
+    [([0], r"counts\[0\]"), ([51], r"counts\[0\] is 51, must be at most 50"), ([1, 1], "counts has 2 entries")],
+)
+async def test_wrong_counts_are_the_callers_mistake(
+    stub: RetrievalServiceStub, counts: list[int], complaint: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match=complaint) as failure:
+        await stub.Retrieve(request(user(), counts))
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_another_bundle_is_not_served_by_this_one(stub: RetrievalServiceStub) -> None:
+    asked = request(user(), [1])
+    asked.bundle_version = "20200101T000000.000Z-000000000000"
+    with pytest.raises(grpc.aio.AioRpcError, match="is not held") as failure:
+        await stub.Retrieve(asked)
+    assert failure.value.code() is grpc.StatusCode.FAILED_PRECONDITION
