@@ -33,7 +33,7 @@ def conform(frame: pl.DataFrame, table: Table, file: str) -> Conformed:
             columns.append(pl.Series(column.name, [None], dtype=column.dtype).new_from_index(0, len(frame)))
     conformed = pl.DataFrame(columns)
     if table.key is not None:
-        _check_unique(conformed[table.key], file)
+        check_unique(conformed[table.key], file)
     known = {column.name for column in table.columns}
     return Conformed(conformed, tuple(name for name in frame.columns if name not in known))
 
@@ -43,6 +43,11 @@ def refuse(series: pl.Series, bad: pl.Series, file: str, reason: str, advice: st
     row = bad.fill_null(False).arg_max() if len(bad) else None
     if row is not None and bad[row]:
         raise DatasetError(file, reason, advice, column=series.name, row=row, value=_plain(series[row]))
+
+
+def check_unique(series: pl.Series, file: str) -> None:
+    """Raises DatasetError for the first row that repeats the value of an earlier one."""
+    refuse(series, ~series.is_first_distinct(), file, "it occurs in an earlier row too", "keep one row for each")
 
 
 def _conform_column(series: pl.Series, column: Column, file: str) -> pl.Series:
@@ -113,11 +118,6 @@ def _check_range(series: pl.Series, converted: pl.Series, column: Column, file: 
         refuse(series, below, file, "it is too small", advice)
     if column.high is not None:
         refuse(series, converted > column.high, file, "it is too large", advice)
-
-
-def _check_unique(series: pl.Series, file: str) -> None:
-    first_again = ~series.is_first_distinct()
-    refuse(series, first_again, file, "it occurs in an earlier row too", "keep one row for each")
 
 
 def _plain(value: object) -> object:

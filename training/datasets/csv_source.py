@@ -49,7 +49,7 @@ def _integers(text: pl.Series, file: str, nullable: bool, high: int | None) -> p
     whole = text.cast(pl.Int64, strict=False)
     if whole.null_count() > text.null_count():  # a float: slower, and exact up to 2**53 only
         number = text.cast(pl.Float64, strict=False)
-        is_whole = number.is_finite() & (number == number.floor())
+        is_whole = (number.abs() < 2.0**63) & (number == number.floor())
         refuse(text, text.is_not_null() & ~is_whole.fill_null(False), file, "it is no whole number", _ADVICE)
         whole = whole.fill_null(number.cast(pl.Int64, strict=False))
     if not nullable:

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from features.actions import Action, action_name
-from training.datasets.conform import refuse
+from training.datasets.conform import check_unique, refuse
 from training.datasets.contract import TIME
 from training.datasets.csv_source import find_csv, integers, read_csv
 from training.datasets.load import Dataset, checked
@@ -51,6 +51,7 @@ def import_kuairand(source_dir: Path | str, out_dir: Path | str, progress: Progr
     media = _media(media_file)
     users = read_csv(users_file, ("user_id", "register_days", "follow_user_num", "fans_user_num", "user_active_degree"))
     user_ids = integers(users, users_file, ("user_id",))[0]
+    check_unique(user_ids, str(users_file))
     progress(1, steps)
     exposures = []
     for done, file in enumerate(logs, start=2):
@@ -139,6 +140,7 @@ def _users(text: pl.DataFrame, file: Path, first_event_ms: int) -> pl.DataFrame:
 def _media(file: Path) -> pl.DataFrame:
     text = read_csv(file, ("video_id", "author_id", "upload_dt", "video_duration", "tag"))
     video, author = integers(text, file, ("video_id", "author_id"))
+    check_unique(video, str(file))
     (duration,) = integers(text, file, ("video_duration",), nullable=True)
     day = text["upload_dt"].str.to_date("%Y-%m-%d", strict=False)
     refuse(text["upload_dt"], day.is_null(), str(file), "it is no date like 2022-04-10", "download the file again")
