@@ -1,0 +1,1 @@
+"""Second ranking stage: the light multi-task network that cuts 150 candidates to 50."""

@@ -1,0 +1,1 @@
+"""Third ranking stage: the deep multi-task network that scores the last 50 candidates."""
