@@ -51,7 +51,7 @@ redis.call('HSET', KEYS[1], 's', string.sub(blob, -tonumber(ARGV[1])))
 return 1
 """
 
-_FIELDS = ("h", "s", "p", *(f"c{action}" for action in range(1, N_ACTIONS)))
+_FIELDS = ["h", "s", "p", *(f"c{action}" for action in range(1, N_ACTIONS))]
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ class StateEvent:
 
 
 class AsyncValkey(Protocol):
-    """The calls of `valkey.asyncio.Valkey` and `ValkeyCluster` that the store needs."""
+    """The calls of `valkey.asyncio.Valkey` and `ValkeyCluster` that the store needs. What they return is awaited."""
 
-    async def hmget(self, name: str, keys: Sequence[str]) -> list[bytes | None]: ...
+    def hmget(self, name: str, keys: list[Any]) -> Any: ...
 
-    async def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
+    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
 
 
 class UserStateStore:

@@ -1,0 +1,127 @@
+"""Item tables and embedding tables: look-ups, files, and what unknown rows give. Contexts: what they refuse."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.actions import Action
+from features.assemble import candidate_view
+from features.context import HISTORY_LENGTH
+from features.embeddings import ItemEmbeddings, sparse_input
+from features.history import join_history
+from features.item_table import UNKNOWN_ROW, ItemTable
+from tests.features.worlds import DAY, User, contexts_of
+
+HOUR = DAY // 24
+
+
+@pytest.fixture
+def embeddings() -> ItemEmbeddings:
+    random = np.random.default_rng(1)
+    return ItemEmbeddings(*(random.normal(size=(n, 2)).astype(np.float32) for n in (6, 3, 2)))
+
+
+def test_known_ids_give_their_row_and_unknown_ones_none(items: ItemTable) -> None:
+    assert items.rows(np.array([60, 10, 5, 99, 35])).tolist() == [5, 0, UNKNOWN_ROW, UNKNOWN_ROW, UNKNOWN_ROW]
+    assert items.account_rows(np.array([3, 4])).tolist() == [2, UNKNOWN_ROW]
+
+
+def test_an_empty_table_knows_no_id(items: ItemTable) -> None:
+    empty = replace(items, media_id_M=np.empty(0, dtype=np.int64))
+    assert empty.rows(np.array([10])).tolist() == [UNKNOWN_ROW]
+
+
+def test_a_saved_table_opens_as_it_was_and_memory_mapped(items: ItemTable, tmp_path: Path) -> None:
+    items.save(tmp_path / "items")
+    opened = ItemTable.open(tmp_path / "items")
+    assert isinstance(opened.counts_MA, np.memmap)
+    for field in fields(ItemTable):
+        np.testing.assert_array_equal(getattr(opened, field.name), getattr(items, field.name))
+
+
+def test_a_broken_column_is_named(items: ItemTable, tmp_path: Path) -> None:
+    items.save(tmp_path)
+    (tmp_path / "counts_MA.npy").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match=r"counts_MA\.npy"):
+        ItemTable.open(tmp_path)
+
+
+def test_a_missing_column_is_named(items: ItemTable, tmp_path: Path) -> None:
+    items.save(tmp_path)
+    (tmp_path / "topic_M.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"topic_M\.npy"):
+        ItemTable.open(tmp_path)
+
+
+def test_histories_are_right_aligned_and_empty_slots_say_nothing(items: ItemTable) -> None:
+    users = [User(), User([(30, Action.HIDE, DAY), (99, Action.LIKE, 5)])]
+    history = join_history(contexts_of(users), items)
+    assert history.row_BL[:, -3:].tolist() == [[-1, -1, -1], [-1, 2, -1]]
+    assert history.action_BL[:, -3:].tolist() == [[0, 0, 0], [0, Action.HIDE, Action.LIKE]]
+    assert history.age_ms_BL[:, -3:].tolist() == [[0, 0, 0], [0, DAY, 5]]
+    assert history.author_BL[1, -2:].tolist() == [1, -1]
+    assert (history.weight_BL != 0).sum() == 1
+
+
+def test_a_longer_history_than_the_slots_keeps_the_newest(items: ItemTable) -> None:
+    ages = range(HISTORY_LENGTH + 5, 0, -1)
+    history = join_history(contexts_of([User([(10, Action.CLICK, age) for age in ages])]), items)
+    assert history.age_ms_BL[0].tolist() == list(range(HISTORY_LENGTH, 0, -1))
+
+
+def test_tastes_are_unit_vectors_or_zero(items: ItemTable) -> None:
+    users = [User(), User([(10, Action.LIKE, 1), (30, Action.LIKE, 1)]), User([(60, Action.LIKE, 1)])]
+    taste_BD = join_history(contexts_of(users), items).media_taste_BD(items)
+    np.testing.assert_allclose(np.linalg.norm(taste_BD, axis=1), [0, 1, 0], atol=1e-6)
+
+
+def test_likes_and_hides_that_cancel_leave_no_taste(items: ItemTable) -> None:
+    user = User([(10, Action.SAVE, HOUR), (10, Action.HIDE, HOUR)])
+    assert not join_history(contexts_of([user]), items).media_taste_BD(items).any()
+
+
+def test_embeddings_are_media_then_author_then_topic(items: ItemTable, embeddings: ItemEmbeddings) -> None:
+    expected = [embeddings.media_MK[2], embeddings.account_UK[1], embeddings.topic_TK[1]]
+    np.testing.assert_array_equal(embeddings.gather(items, np.array([2]))[0], np.concatenate(expected))
+
+
+def test_unknown_rows_and_topics_embed_as_zero(items: ItemTable, embeddings: ItemEmbeddings) -> None:
+    unknown, no_topic = embeddings.gather(items, np.array([UNKNOWN_ROW, 5]))
+    assert not unknown.any()
+    assert no_topic[:4].any()
+    assert not no_topic[4:].any()
+
+
+def test_saved_embeddings_open_as_they_were(embeddings: ItemEmbeddings, tmp_path: Path) -> None:
+    embeddings.save(tmp_path)
+    opened = ItemEmbeddings.open(tmp_path)
+    for field in fields(ItemEmbeddings):
+        np.testing.assert_array_equal(getattr(opened, field.name), getattr(embeddings, field.name))
+
+
+def test_the_sparse_input_holds_every_history_once(items: ItemTable, embeddings: ItemEmbeddings) -> None:
+    users = [User(), User([(10, Action.LIKE, HOUR)])]
+    view = candidate_view(contexts_of(users), items, np.array([1, 2, 3]), np.array([0, 1, 1]))
+    sparse = sparse_input(view, embeddings)
+    assert sparse.item_NK.shape == (3, 6)
+    assert sparse.history_BLK.shape == (2, HISTORY_LENGTH, 6)
+    np.testing.assert_array_equal(sparse.history_BLK[1, -1], embeddings.gather(items, np.array([0]))[0])
+    assert sparse.history_age_BL[1, -1] == pytest.approx(np.log(2))
+    assert not sparse.history_BLK[0].any()
+
+
+@pytest.mark.parametrize("column", ["surfaces", "history_action_H", "n_following_B", "history_offsets"])
+def test_a_context_column_of_the_wrong_length_is_named(column: str) -> None:
+    contexts = contexts_of([User([(10, Action.LIKE, 1)])])
+    with pytest.raises(ValueError, match=column):
+        replace(contexts, **{column: getattr(contexts, column)[:0]})
+
+
+def test_offsets_that_decrease_are_refused() -> None:
+    contexts = contexts_of([User([(10, Action.LIKE, 1)]), User()])
+    with pytest.raises(ValueError, match="never decrease"):
+        replace(contexts, history_offsets=np.array([0, 2, 1]))
