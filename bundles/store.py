@@ -89,6 +89,10 @@ class BundleStore:
         """All published versions, oldest first."""
         return versions_in(self.root)
 
+    def manifest(self, version: str) -> Manifest:
+        """What a version says of itself, its files unchecked: for people. Raises BundleMissing, BundleCorrupt."""
+        return read_manifest(self.root, version)
+
     def open(self, version: str, expected_fingerprint: str | None) -> Bundle:
         """The bundle, after every checksum has been verified. None as fingerprint: accept any feature schema.
 

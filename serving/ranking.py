@@ -88,4 +88,4 @@ def ranking_service(
     def register(server: grpc.aio.Server) -> None:
         ranking_pb2_grpc.add_RankingServiceServicer_to_server(servicer, server)
 
-    return Service((RANKING,), register, load, servicer.close)
+    return Service((RANKING,), register, load, servicer.close, scorers.versions)

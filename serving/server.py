@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from bundles.errors import BundleError
-from serving import health
+from protos.explore.v1 import status_pb2_grpc
+from serving import health, status
 from serving.config import ServiceConfig
 from serving.errors import BindError, StartupError
 from serving.interceptors import ErrorInterceptor, TelemetryInterceptor
@@ -36,6 +37,7 @@ class Service:
     register: Callable[[grpc.aio.Server], None]
     load: Callable[[], Awaitable[None]] = _nothing
     close: Callable[[], Awaitable[None]] = _nothing
+    versions: Callable[[], list[str]] = list  # bundle versions held, current first
 
 
 class ServerHandle:
@@ -47,6 +49,7 @@ class ServerHandle:
         self._config = config
         self._service = service
         self._health = health.Health(service.names)
+        self._status = status.Status(", ".join(service.names), service.versions)
         self._server = grpc.aio.server(
             interceptors=[TelemetryInterceptor(telemetry), ErrorInterceptor()], options=_options(config)
         )
@@ -56,8 +59,9 @@ class ServerHandle:
         """Opens the port and begins to load. Raises BindError."""
         self._service.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, self._server)
         if self._config.reflection:
-            names = (*self._service.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*self._service.names, status.STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         try:
             self.port = self._server.add_insecure_port(self._config.listen)
@@ -79,6 +83,7 @@ class ServerHandle:
     async def _load_until_ready(self) -> None:
         while not await self._load():
             await asyncio.sleep(self._config.bundle_retry_s)
+        self._status.not_ready_reason = ""
         await self._health.set_serving()
         self.ready.set()
         _log.info("ready", extra={"services": self._service.names})
@@ -88,8 +93,10 @@ class ServerHandle:
         try:
             await self._service.load()
         except (BundleError, StartupError) as error:
+            self._status.not_ready_reason = str(error)
             _log.error("not ready: %s", error, extra={"retry_in_s": self._config.bundle_retry_s})
-        except Exception:
+        except Exception as error:
+            self._status.not_ready_reason = f"{type(error).__name__}, see the log"
             _log.exception("not ready", extra={"retry_in_s": self._config.bundle_retry_s})
         else:
             return True

@@ -1,0 +1,73 @@
+"""Commands that make a data set: `simulate` and `import kuairand`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.progress import steps
+from cli.workspace import Workspace
+
+
+class WorldSize(StrEnum):
+    """Presets of the synthetic world."""
+
+    DEFAULT = "default"
+    TINY = "tiny"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(simulate)
+    importers = typer.Typer(help="Bring a recorded log into the data contract.", no_args_is_help=True)
+    importers.command()(kuairand)
+    app.add_typer(importers, name="import")
+
+
+def simulate(
+    context: typer.Context,
+    size: Annotated[WorldSize, typer.Option(help="default: 20 k users, 100 k media, 3 M events.")] = WorldSize.DEFAULT,
+    seed: Annotated[int | None, typer.Option(help="Another world; the default one is always the same.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the data set.")] = "simulated",
+) -> None:
+    """Make a data set from a synthetic world whose true tastes are known."""
+    make_simulated(context.obj, size, seed, name)
+
+
+def make_simulated(workspace: Workspace, size: WorldSize, seed: int | None, name: str) -> None:
+    """Writes the data set and makes it the one in use."""
+    from dataclasses import replace
+
+    from training.datasets import simulate as world
+
+    config = world.default() if size is WorldSize.DEFAULT else world.tiny()
+    if seed is not None:
+        config = replace(config, seed=seed)
+    with steps() as progress, progress.step("simulating the world") as report:
+        dataset = world.simulate(config, workspace.dataset(name), report)
+    workspace.use_dataset(name)
+    _say(workspace, name, len(dataset.users), len(dataset.media), len(dataset.events))
+
+
+def kuairand(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="Folder of KuaiRand-Pure's CSV files, plain or .gz.")],
+    name: Annotated[str, typer.Option(help="Name of the data set.")] = "kuairand",
+) -> None:
+    """Import KuaiRand-Pure: real users, real videos."""
+    from training.datasets.kuairand import import_kuairand
+
+    workspace: Workspace = context.obj
+    with steps() as progress, progress.step("importing KuaiRand") as report:
+        dataset = import_kuairand(directory, workspace.dataset(name), report)
+    workspace.use_dataset(name)
+    _say(workspace, name, len(dataset.users), len(dataset.media), len(dataset.events))
+
+
+def _say(workspace: Workspace, name: str, users: int, media: int, events: int) -> None:
+    where = workspace.dataset(name)
+    Console().print(f"data set {name!r} in {where}: {users:,} users, {media:,} media, {events:,} events; now in use")

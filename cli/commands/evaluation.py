@@ -1,0 +1,107 @@
+"""`explore eval`: the true value of served pages against a popularity page and a random one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cli import stack as stacks
+from cli.commands.feed import ask
+from cli.commands.stack import active_manifest, stack_plan, users_of
+from cli.errors import CommandError
+from cli.progress import steps
+from cli.stack import Ports
+from cli.workspace import Workspace
+from protos.explore.v1.feed_pb2 import GetFeedRequest
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(name="eval")(evaluate)
+
+
+def evaluate(
+    context: typer.Context,
+    users: Annotated[int, typer.Option(help="How many users to ask pages for.", min=2)] = 500,
+    seed: Annotated[int, typer.Option(help="Which users, and the random pages.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Figures for programs.")] = False,
+) -> None:
+    """Serve pages from the active bundle and value them by the truth of the synthetic world.
+
+    Starts a stack of its own on free ports, so that a running one keeps its users' state.
+    """
+    figures = compare(context.obj, users, seed)
+    if json_:
+        typer.echo(json.dumps(figures))
+        return
+    table = Table(title=f"True value per item, {figures['users']} users, bundle {figures['bundle']} (95 % intervals)")
+    for column in ("page", "value per item", "cascade is worth"):
+        table.add_column(column, justify="left" if column == "page" else "right")
+    for row in figures["pages"]:
+        lift = f"{_text(row['lift'])} times" if row["lift"] else ""
+        table.add_row(row["page"], _text(row["value"]), lift)
+    Console().print(table)
+
+
+def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
+    """The figures of `explore eval` as plain JSON. Raises CommandError for a data set without ground truth."""
+    from cli import quality
+    from training.datasets import load
+    from training.datasets.simulate import World
+
+    manifest = active_manifest(workspace)
+    root = workspace.dataset(manifest.dataset)
+    if not (root / "truth").is_dir():
+        raise CommandError(
+            f"data set {manifest.dataset!r} has no ground truth",
+            "only `explore simulate` knows what users would have done",
+        )
+    dataset, world = load(root), World.load(root)
+    weights = manifest.value_weights["default"]
+    with tempfile.TemporaryDirectory(prefix="explore-eval-") as scratch, steps() as progress:
+        plan = replace(
+            stack_plan(workspace, manifest, Ports.free()),
+            run=Path(scratch) / "run",
+            user_state=Path(scratch) / "valkey",
+            clock="data",
+        )
+        with progress.step("starting a stack"):
+            stack = stacks.start(plan, users_of(root), lambda _: None)
+        try:
+            pages = quality.TruePages(dataset, world, weights, n_users, seed)
+            address = stack.ports.address("gateway")
+            with progress.step("asking for pages") as report:
+                served = quality.fetch_pages(lambda user: _media(address, user), pages.user_ids, report)
+        finally:
+            stacks.stop(stack, plan.run)
+        size = max(len(page) for page in served)
+        with progress.step("valuing pages by the truth"):
+            cascade = pages.served("cascade", served)
+            others = [pages.popular(size), pages.random(size)]
+    rows = [{"page": cascade.name, "value": asdict(quality.interval(cascade)), "lift": None}]
+    rows += [
+        {"page": o.name, "value": asdict(quality.interval(o)), "lift": asdict(quality.lift(cascade, o, seed).ratio)}
+        for o in others
+    ]
+    return {"users": len(pages.user_ids), "seed": seed, "bundle": manifest.version, "page_size": size, "pages": rows}
+
+
+def _media(address: str, user: str) -> list[int]:
+    response = ask(address, GetFeedRequest(user_id=user))
+    if response.degradations:
+        raise CommandError(
+            f"page of user {user} is degraded: {response.degradations[0].detail}",
+            "a degraded page says nothing about the models",
+        )
+    return [item.media_id for item in response.items]
+
+
+def _text(interval: dict[str, float]) -> str:
+    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

@@ -1,0 +1,77 @@
+"""`explore feed`: asks the running gateway for a page, like any other client."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import grpc
+import typer
+
+from cli.errors import CommandError
+from cli.feed_table import as_json, debug_tables, page_table, wide_console
+from cli.stack import Ports, RunningStack
+from cli.workspace import Workspace
+from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
+from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
+
+_TIMEOUT_S = 10.0  # for a person at a terminal; applications set their own
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(feed)
+
+
+def feed(
+    context: typer.Context,
+    user: Annotated[str, typer.Option(help="Whose page.")],
+    page_size: Annotated[int | None, typer.Option(help="Items; the server's default if left out.")] = None,
+    pages: Annotated[int, typer.Option(help="How many pages, one after the other.", min=1)] = 1,
+    surface: Annotated[str, typer.Option(help="Where the page would be shown.")] = "",
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object per page.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Rank and score of every candidate at every stage.")] = False,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of a gateway; the running stack's by default.")] = None,
+) -> None:
+    """Show a page of recommendations, and what lies behind it."""
+    address = address or _running_gateway(context.obj)
+    request = GetFeedRequest(user_id=user, page_size=page_size, surface=surface, debug=debug)
+    for _ in range(pages):
+        response = ask(address, request)
+        _print(response, user, json_)
+        if not response.next_page_token:
+            break
+        request.page_token = response.next_page_token
+
+
+def show_page(address: str, user: str) -> None:
+    """Prints the first page of a user."""
+    _print(ask(address, GetFeedRequest(user_id=user)), user, as_json_=False)
+
+
+def ask(address: str, request: GetFeedRequest) -> GetFeedResponse:
+    """One call. Raises CommandError with the server's words."""
+    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)]) as channel:
+        try:
+            response: GetFeedResponse = ExploreServiceStub(channel).GetFeed(request, timeout=_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise CommandError(f"{error.code().name}: {error.details()}") from error
+    return response
+
+
+def _print(response: GetFeedResponse, user: str, as_json_: bool) -> None:
+    if as_json_:
+        typer.echo(json.dumps(as_json(response)))
+        return
+    console = wide_console()
+    console.print(page_table(response, user))
+    if response.HasField("debug"):
+        console.print(debug_tables(response.debug))
+
+
+def _running_gateway(workspace: Workspace) -> str:
+    stack = RunningStack.find(workspace.run)
+    if stack is None:
+        raise CommandError("nothing is running", "start it with `explore up`, or name a gateway with --address")
+    ports: Ports = stack.ports
+    return ports.address("gateway")

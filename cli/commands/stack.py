@@ -1,0 +1,166 @@
+"""Commands that run the stack on this machine: `up`, `down`, `status`, and `quickstart`, which is `make up`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from valkey import Valkey
+
+from bundles.manifest import Manifest
+from cli import stack as stacks
+from cli.commands import data, feed, train
+from cli.errors import CommandError, StackError
+from cli.processes import last_lines
+from cli.progress import steps
+from cli.stack import Ports, RunningStack, StackPlan
+from cli.workspace import Workspace
+
+_DAY_MS = 86_400_000
+_STALE_MS = 2 * _DAY_MS  # a log that ended longer ago is served on its own clock
+_WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
+
+User = Annotated[str, typer.Option(help="User whose page is shown once everything runs.")]
+PortBase = Annotated[int, typer.Option(help="First of five consecutive ports for the services.", min=1024, max=65000)]
+Detach = Annotated[bool, typer.Option("--detach", help="Return once every service is ready; `explore down` ends it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+    app.command()(quickstart)
+
+
+def quickstart(context: typer.Context, user: User = "42") -> None:
+    """Make what is missing (data, trained bundle), then `up`. A second time it reuses what is there."""
+    workspace: Workspace = context.obj
+    try:
+        workspace.current_dataset()
+    except CommandError:
+        data.make_simulated(workspace, data.WorldSize.DEFAULT, None, "simulated")
+    if not train.is_trained(workspace):
+        train.train_bundle(workspace, workspace.current_dataset(), "default", None, activate=True)
+    _up(workspace, user, Ports(), detach=False)
+
+
+def up(context: typer.Context, user: User = "42", port_base: PortBase = Ports.gateway, detach: Detach = False) -> None:
+    """Start Valkey and the five services, and show a page."""
+    _up(context.obj, user, Ports(*range(port_base, port_base + 5)), detach)
+
+
+def down(context: typer.Context) -> None:
+    """End the running stack."""
+    workspace: Workspace = context.obj
+    stack = RunningStack.find(workspace.run)
+    if stack is None:
+        Console().print("nothing is running")
+        return
+    _end(stack, workspace)
+
+
+def status(context: typer.Context) -> None:
+    """Show the processes, their health, and what they serve from. Exit status 1 unless everything is ready."""
+    workspace: Workspace = context.obj
+    stack = RunningStack.find(workspace.run)
+    if stack is None:
+        raise CommandError("nothing is running", "`explore up` starts the stack")
+    table = Table(title=f"Stack on data set {stack.dataset!r}")
+    for column in ("process", "pid", "address", "health", "bundle", "note"):
+        table.add_column(column)
+    rows = [stacks.describe(process, stack.ports) for process in stack.processes]
+    for row in rows:
+        colour = "green" if row.healthy else "red"
+        table.add_row(row.name, str(row.pid), row.address, f"[{colour}]{row.health}", row.bundle, row.note)
+    Console().print(table)
+    if not all(row.healthy for row in rows):
+        raise typer.Exit(1)
+
+
+def _up(workspace: Workspace, user: str, ports: Ports, detach: bool) -> None:
+    if RunningStack.find(workspace.run) is not None:
+        raise StackError("a stack of this workspace runs already", "`explore status` shows it, `explore down` ends it")
+    stack = start_stack(workspace, ports)
+    try:
+        feed.show_page(stack.ports.address("gateway"), user)
+        if detach:
+            Console().print("everything is ready; `explore feed --user ID` asks for pages, `explore down` ends it")
+            return
+        Console().print("everything is ready; Ctrl-C ends it")
+        _watch(stack)
+    except BaseException:
+        _end(stack, workspace)
+        raise
+    _end(stack, workspace)
+
+
+def start_stack(workspace: Workspace, ports: Ports) -> RunningStack:
+    """Starts the stack on the active bundle. Raises CommandError if there is none."""
+    manifest = active_manifest(workspace)
+    users = users_of(workspace.dataset(manifest.dataset))
+    return stacks.start(stack_plan(workspace, manifest, ports), users, Console(stderr=True).print)
+
+
+def stack_plan(workspace: Workspace, manifest: Manifest, ports: Ports) -> StackPlan:
+    """What a stack of this workspace consists of."""
+    return StackPlan(
+        bundle_root=workspace.bundles().root,
+        user_state=workspace.user_state(manifest.dataset),
+        run=workspace.run,
+        ports=ports,
+        dataset=manifest.dataset,
+        clock=clock_for(manifest),
+    )
+
+
+def users_of(data: Path) -> Callable[[Valkey], None]:
+    """Fills a Valkey with the users of a data set, with a progress bar."""
+
+    def load_users(client: Valkey) -> None:
+        from cli import backfill
+
+        with steps() as progress, progress.step("loading user state") as report:
+            backfill.load_users(client, data, report)
+
+    return load_users
+
+
+def active_manifest(workspace: Workspace) -> Manifest:
+    """The manifest of the bundle that serves. Raises CommandError if none is published."""
+    store = workspace.bundles()
+    version = store.current_version()
+    if version is None:
+        raise CommandError(f"no bundle is published in {store.root}", "run `explore train`")
+    return store.manifest(version)
+
+
+def clock_for(manifest: Manifest) -> str:
+    """A log of these days runs on the time of day, an old one on its own (docs/decisions/0004)."""
+    return "data" if time.time() * 1000 - manifest.as_of_ms > _STALE_MS else "wall"
+
+
+def _watch(stack: RunningStack) -> None:
+    """Returns on Ctrl-C; raises StackError when a process ends by itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    try:
+        while signal.sigwait(_WATCHED) == signal.SIGCHLD:
+            for process in stack.ended():
+                raise StackError(f"{process.name} ended; the end of {process.log}:", last_lines(process))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(stack: RunningStack, workspace: Workspace) -> None:
+    with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave half of the processes behind
+        killed = stacks.stop(stack, workspace.run)
+        for process in killed:
+            Console(stderr=True).print(f"{process.name} did not end by itself and was killed", style="yellow")
+        Console().print("everything has ended")

@@ -1,0 +1,142 @@
+"""`explore train`: from the data set in use to a published bundle, and the table of what the models are worth."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+
+from bundles.manifest import Manifest
+from cli.errors import CommandError
+from cli.progress import steps
+from cli.workspace import Workspace
+
+_LIBRARIES = ("faiss-cpu", "numpy", "onnx", "onnxruntime", "polars", "torch")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(train)
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe in training/recipes.py.")] = "default",
+    data: Annotated[Path | None, typer.Option(help="Data set directory; the one in use if left out.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.")] = None,
+    activate: Annotated[bool, typer.Option(help="Make the bundle the one that serves.")] = True,
+) -> None:
+    """Train every stage on the data set in use and publish a bundle."""
+    workspace: Workspace = context.obj
+    train_bundle(workspace, data or workspace.current_dataset(), recipe, seed, activate)
+
+
+def train_bundle(workspace: Workspace, data: Path, recipe_name: str, seed: int | None, activate: bool) -> Manifest:
+    """Trains, publishes and, if asked, activates. Nothing is published when it is interrupted."""
+    from cli.sourcing import open_sourcing
+    from features.dense import FINGERPRINT
+    from training import pipeline
+    from training.datasets import load
+    from training.recipes import RECIPES
+
+    if recipe_name not in RECIPES:
+        raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
+    recipe = RECIPES[recipe_name]() if seed is None else RECIPES[recipe_name]().seeded(seed)
+    store = workspace.bundles()
+    with steps() as progress, store.stage() as staged:
+        with progress.step("reading and checking the data set"):
+            dataset = load(data)
+        trained = pipeline.train(recipe, dataset, staged, open_sourcing, progress)
+        with progress.step("publishing the bundle"):
+            manifest = store.publish(
+                staged,
+                parent=store.current_version(),
+                dataset=data.name,
+                as_of_ms=dataset.as_of_ms,
+                training_window_start_ms=trained.cuts.start_ms,
+                training_window_end_ms=trained.cuts.valid_start_ms,
+                schema_fingerprint=FINGERPRINT,
+                tasks=trained.tasks,
+                value_weights=_of_tasks(recipe.value_weights, trained.tasks),
+                metrics=trained.metrics,
+                library_versions={library: metadata.version(library) for library in _LIBRARIES},
+                command=shlex.join(["explore", *sys.argv[1:]]),
+            )
+    if activate:
+        store.activate(manifest.version)
+    console = Console()
+    console.print(metrics_tables(manifest))
+    console.print(f"bundle {manifest.version} {'is active' if activate else 'is published, not active'}")
+    return manifest
+
+
+def is_trained(workspace: Workspace) -> bool:
+    """Whether the active bundle was trained on the data set in use, as it is now."""
+    from training.datasets import load
+
+    version = workspace.bundles().current_version()
+    if version is None:
+        return False
+    manifest = workspace.bundles().manifest(version)
+    data = workspace.current_dataset()
+    return manifest.dataset == data.name and manifest.as_of_ms == load(data).as_of_ms
+
+
+def metrics_tables(manifest: Manifest) -> Group:
+    """Rankers per task on the test window, and what the funnel keeps."""
+    metrics: dict[str, Any] = manifest.metrics
+    ranked = Table(
+        title=f"Test window of {manifest.dataset!r}, {metrics['examples']['test']:,} impressions", box=box.SIMPLE_HEAD
+    )
+    for name in (
+        "task",
+        "positives",
+        "base\nrate",
+        "rerank\nAUC",
+        "rerank\nGAUC",
+        "log\nloss",
+        "ECE",
+        "rank\nAUC",
+        "rank\nGAUC",
+    ):
+        ranked.add_column(name, justify="left" if name == "task" else "right")
+    for task in manifest.tasks:
+        deep, light = metrics["rerank"][task], metrics["rank"][task]
+        figures = (deep["auc"], deep["gauc"], deep["log_loss"], deep["ece"], light["auc"], light["gauc"])
+        ranked.add_row(task, f"{deep['n_positives']:,}", f"{deep['base_rate']:.4f}", *(_figure(f) for f in figures))
+    kept = Table(
+        title=f"Funnel over {metrics['funnel']['n_slates']} users' candidates (mean, 95 % interval)",
+        box=box.SIMPLE_HEAD,
+    )
+    for name in ("measure", "distilled prerank", "prerank by popularity"):
+        kept.add_column(name, justify="left" if name == "measure" else "right")
+    for key, label in (
+        ("recall_page", "best 25 among the 150 kept"),
+        ("recall_rank", "best 50 among the 150 kept"),
+        ("ndcg", "NDCG@150"),
+        ("funnel_value", "value of the page / best possible"),
+    ):
+        kept.add_row(label, _interval(metrics["funnel"][key]), _interval(metrics["funnel_popularity_prerank"][key]))
+    return Group(ranked, kept)
+
+
+def _of_tasks(tables: Any, tasks: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """The weight tables without tasks that this data set has too little of to predict."""
+    return {name: {task: float(table[task]) for task in tasks if task in table} for name, table in tables.items()}
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _interval(interval: dict[str, float | None]) -> str:
+    if interval["mean"] is None:
+        return "-"
+    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"

@@ -1,0 +1,92 @@
+"""A page of recommendations as a table for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+from google.protobuf.json_format import MessageToDict
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from protos.explore.v1.feed_pb2 import CandidateDebug, DegradationReason, FeedDebug, FeedItem, GetFeedResponse
+
+_PIPE_WIDTH = 140
+
+
+def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
+    """Items in order with what they are worth and why; below it whatever did not work."""
+    tasks = [entry.task for entry in response.items[0].task_probabilities] if response.items else []
+    table = Table(
+        title=f"Page for user {user_id}", caption=_caption(response), caption_justify="left", box=box.SIMPLE_HEAD
+    )
+    for name in ("#", "media", "author", "source", "seed\naccount", "value", "diver-\nsity"):
+        table.add_column(name, justify="left" if name == "source" else "right", no_wrap=True)
+    for task in tasks:
+        table.add_column(f"P({task})".replace("_", "_\n"), justify="right", no_wrap=True)
+    for item in response.items:
+        table.add_row(*_cells(item))
+    return Group(table, *(_degradation_lines(response)))
+
+
+def debug_tables(debug: FeedDebug) -> RenderableType:
+    """The funnel stage by stage, then every candidate with its rank in each stage and the reason why it ended."""
+    funnel = Table(title="Funnel", box=box.SIMPLE_HEAD)
+    for name in ("stage", "in", "out", "ms"):
+        funnel.add_column(name, justify="left" if name == "stage" else "right")
+    for run in debug.stages:
+        funnel.add_row(run.stage, str(run.candidates_in), str(run.candidates_out), f"{run.elapsed_us / 1000:.1f}")
+    stages = [run.stage for run in debug.stages]
+    candidates = Table(title=f"All {len(debug.candidates)} candidates (rank / score per stage)", box=box.SIMPLE_HEAD)
+    for name in ("media", "author", "source", *stages, "outcome"):
+        candidates.add_column(name, no_wrap=True)
+    for candidate in debug.candidates:
+        candidates.add_row(*_candidate_cells(candidate, stages))
+    return Group(funnel, candidates)
+
+
+def wide_console() -> Console:
+    """A console for wide tables: into a file or pipe they go uncut."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
+
+
+def as_json(response: GetFeedResponse) -> dict[str, object]:
+    """The response with the field names of the .proto. 64-bit ids are strings, as in proto3 JSON."""
+    return MessageToDict(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def _cells(item: FeedItem) -> list[str]:
+    value = f"{item.value:.4f}" if item.HasField("value") else "-"
+    head = [str(item.position + 1), str(item.media_id), str(item.author_id), item.source]
+    seed = str(item.seed_account_id) if item.seed_account_id else "-"
+    return [
+        *head,
+        seed,
+        value,
+        f"{item.diversity_factor:.2f}",
+        *(f"{t.probability:.3f}" for t in item.task_probabilities),
+    ]
+
+
+def _candidate_cells(candidate: CandidateDebug, stages: list[str]) -> list[str]:
+    placed = {
+        p.stage: f"{p.rank + 1} / {p.score:.3f}" if p.HasField("score") else f"{p.rank + 1}"
+        for p in candidate.placements
+    }
+    head = [str(candidate.media_id), str(candidate.author_id), candidate.source]
+    return [*head, *(placed.get(stage, "") for stage in stages), candidate.dropped or "on the page"]
+
+
+def _caption(response: GetFeedResponse) -> str:
+    cold = ", cold start: nothing known about this user" if response.cold_start else ""
+    return f"bundle {response.bundle_version}, arm {response.arm}, request {response.request_id}{cold}"
+
+
+def _degradation_lines(response: GetFeedResponse) -> list[Text]:
+    return [
+        Text(
+            f"degraded: {d.stage}: {DegradationReason.Name(d.reason).removeprefix('DEGRADATION_REASON_')}: {d.detail}",
+            "yellow",
+        )
+        for d in response.degradations
+    ]

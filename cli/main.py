@@ -1,0 +1,55 @@
+"""`explore`: builds the command line out of its groups, and turns our errors into one readable message."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bundles.errors import BundleError
+from cli.commands import data, evaluation, feed, stack, train
+from cli.errors import CommandError
+from cli.workspace import Workspace
+from training.errors import TrainingError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="explore",
+        help="Recommendations from your own event log: data, training, five services, a page of 25.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+
+    @app.callback()
+    def workspace(
+        context: typer.Context,
+        home: Annotated[Path, typer.Option(help="Directory of data, bundles, user state and logs.")] = Path("var"),
+    ) -> None:
+        context.obj = Workspace(home)
+
+    for group in (data, train, stack, feed, evaluation):
+        group.register(app)
+    return app
+
+
+def main() -> None:
+    """Entry point. Exit status 0, 1 for an error that has been explained, 2 for wrong usage, 130 when interrupted."""
+    # A `kill` must clean up like Ctrl-C does: processes that we started would stay otherwise.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        build()(standalone_mode=True)
+    except (CommandError, BundleError, TrainingError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted", style="yellow")
+        sys.exit(_INTERRUPTED)

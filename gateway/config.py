@@ -1,0 +1,81 @@
+"""What can be set about the gateway. The funnel is one table; nothing of it is spelled out elsewhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from features.schema import Stage
+from gateway.diversity import DiversityConfig
+from serving.config import Address, Seconds, ServiceConfig
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class StagePlan(BaseModel):
+    """One row of the funnel: how many candidates a stage lets through, and its share of the time that is left when it starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep: int = Field(ge=1, le=5000)
+    share: Share
+
+
+class Funnel(BaseModel):
+    """The stages in request order. Later stages cost more per candidate, so they get fewer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    retrieval: StagePlan = StagePlan(keep=500, share=0.4)
+    prerank: StagePlan = StagePlan(keep=150, share=0.4)
+    rank: StagePlan = StagePlan(keep=50, share=0.5)
+    rerank: StagePlan = StagePlan(keep=50, share=0.9)
+
+    def plan_of(self, stage: Stage) -> StagePlan:
+        """The row of a ranking stage."""
+        rows = {Stage.PRERANK: self.prerank, Stage.RANK: self.rank, Stage.RERANK: self.rerank}
+        return rows[stage]
+
+    @model_validator(mode="after")
+    def _narrows(self) -> Funnel:
+        keeps = [self.retrieval.keep, self.prerank.keep, self.rank.keep, self.rerank.keep]
+        if sorted(keeps, reverse=True) != keeps:
+            raise ValueError(f"a stage cannot keep more than the one before, got {keeps}")
+        return self
+
+
+class GatewayConfig(ServiceConfig):
+    """The gateway's settings; the environment variable of `page_size` is EXPLORE_PAGE_SIZE, and so on."""
+
+    listen: Address = "127.0.0.1:50050"
+    retrieval_address: str = "127.0.0.1:50051"
+    prerank_address: str = "127.0.0.1:50052"
+    rank_address: str = "127.0.0.1:50053"
+    rerank_address: str = "127.0.0.1:50054"
+    valkey_url: str = "redis://127.0.0.1:56379/0"
+
+    funnel: Funnel = Funnel()
+    page_size: int = Field(default=25, ge=1)
+    deadline_s: Seconds = 1.0  # for callers without one, and the most that a caller gets
+    state_timeout_s: Seconds = 0.1  # for one read or write of user state
+    value_weights: str = "default"  # name of a table in the bundle
+    diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)
+    diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)
+    clock: Literal["wall", "data"] = "wall"  # data: time starts where the bundle's log ends (docs/decisions/0004)
+
+    @property
+    def max_page_size(self) -> int:
+        """A page cannot hold more than the last stage lets through."""
+        return self.funnel.rerank.keep
+
+    @property
+    def diversity(self) -> DiversityConfig:
+        """The diversity rule."""
+        return DiversityConfig(self.diversity_decay, self.diversity_floor)
+
+    @model_validator(mode="after")
+    def _page_fits(self) -> GatewayConfig:
+        if self.page_size > self.max_page_size:
+            raise ValueError(f"page_size {self.page_size} is more than the last stage keeps ({self.max_page_size})")
+        return self

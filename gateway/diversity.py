@@ -1,0 +1,76 @@
+"""Author and seed-account diversity: every further item of one author, or found from one seed account, is worth less.
+
+Knows scores and groups only. Shapes: N candidates, K places on the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+NO_SEED = 0  # candidates without a seed account are no group
+
+
+@dataclass(frozen=True)
+class DiversityConfig:
+    """factor(k) = (1 - floor) * decay^k + floor for the k-th further item of a group (public form: Twitter's author discount)."""
+
+    decay: float = 0.5
+    floor: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a factor that could leave (0, 1]: 0 would starve an author, above 1 would promote."""
+        if not 0.0 <= self.decay <= 1.0:
+            raise ValueError(f"diversity decay must lie in [0, 1], got {self.decay}")
+        if not 0.0 < self.floor <= 1.0:
+            raise ValueError(f"diversity floor must lie in (0, 1], got {self.floor}")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The page in order: `row_K` of the candidates, and the factor that each got at its place."""
+
+    row_K: Int64
+    factor_K: Float64
+
+
+def select(score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: DiversityConfig) -> Selection:
+    """Greedy: takes the best discounted score, then discounts what is left of its author and of its seed account, and again.
+
+    A positive score is multiplied by the factor, a negative one divided by it, so that a discount never promotes. Ties go to the
+    earlier candidate. Raises ValueError for a score that is not finite: an unscored item has no place in the order.
+    """
+    if not np.isfinite(score_N).all():
+        raise ValueError("diversity needs finite scores; drop unscored candidates before")
+    author_factor_N, seed_factor_N = np.ones(len(score_N)), np.ones(len(score_N))
+    taken_author: dict[int, int] = {}
+    taken_seed: dict[int, int] = {}
+    left_N = np.ones(len(score_N), dtype=bool)
+    rows: list[int] = []
+    factors: list[float] = []
+    for _ in range(min(size, len(score_N))):
+        factor_N = author_factor_N * seed_factor_N
+        discounted_N = np.where(score_N >= 0, score_N * factor_N, score_N / factor_N)
+        row = int(np.argmax(np.where(left_N, discounted_N, -np.inf)))
+        rows.append(row)
+        factors.append(float(factor_N[row]))
+        left_N[row] = False
+        author, seed = int(author_N[row]), int(seed_N[row])
+        author_factor_N[author_N == author] = _factor(_count(taken_author, author), config)
+        if seed != NO_SEED:
+            seed_factor_N[seed_N == seed] = _factor(_count(taken_seed, seed), config)
+    return Selection(np.array(rows, dtype=np.int64), np.array(factors, dtype=np.float64))
+
+
+def _count(taken: dict[int, int], key: int) -> int:
+    taken[key] = taken.get(key, 0) + 1
+    return taken[key]
+
+
+def _factor(already: int, config: DiversityConfig) -> float:
+    return (1.0 - config.floor) * config.decay**already + config.floor

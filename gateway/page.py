@@ -1,0 +1,76 @@
+"""From the last standing to the page: value model, then diversity. Shapes: N candidates, K items of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway import paging
+from gateway.diversity import DiversityConfig, Selection, select
+from gateway.feed import FeedItem, FeedRequest, Standing
+from gateway.trace import Trace
+from gateway.value_model import value
+
+DIVERSITY = "diversity"  # name in debug and telemetry
+
+
+@dataclass(frozen=True)
+class PagePolicy:
+    """What an experiment arm may change about the page."""
+
+    arm: str
+    weights: Mapping[str, float]
+    diversity: DiversityConfig
+
+
+def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace: Trace) -> tuple[FeedItem, ...]:
+    """The items of the page in order. Candidates that nothing scored keep their order, behind no scored one."""
+    score_N, valued = _final_score(standing, policy)
+    columns = standing.candidates
+    picked = select(score_N, columns.author_id_N, columns.seed_account_id_N, request.page_size, policy.diversity)
+    _explain(standing, picked, trace)
+    return tuple(
+        FeedItem(
+            media_id=int(columns.media_id_N[row]),
+            author_id=int(columns.author_id_N[row]),
+            position=request.cursor.next_position + place,
+            value=float(score_N[row]) if valued else None,
+            diversity_factor=float(picked.factor_K[place]),
+            task_probability=dict(zip(standing.tasks, standing.probability_NT[row].tolist(), strict=True)),
+            source=columns.sources[columns.source_index_N[row]],
+            seed_account_id=int(columns.seed_account_id_N[row]),
+        )
+        for place, row in enumerate(picked.row_K.tolist())
+    )
+
+
+def next_token(request: FeedRequest, items: tuple[FeedItem, ...]) -> str:
+    """The token of the page after this one; empty when this page was not full, so that nothing is left."""
+    if len(items) < request.page_size:
+        return ""
+    shown_S = np.concatenate(
+        [request.cursor.shown_media_id_S, np.array([item.media_id for item in items], dtype=np.int64)]
+    )
+    return paging.encode(request.user_id, paging.Cursor(request.cursor.next_position + len(items), shown_S))
+
+
+def _final_score(standing: Standing, policy: PagePolicy) -> tuple[NDArray[np.float64], bool]:
+    """Values if some stage predicted tasks; else the order in which the last stage left the candidates, as falling scores.
+
+    A score of a lost cascade has its own scale (a student's score, a similarity, or none), so only its order is used.
+    """
+    if standing.tasks:
+        return value(standing.probability_NT, standing.tasks, policy.weights), True
+    count = len(standing.candidates)
+    return np.arange(count, 0, -1, dtype=np.float64) / max(count, 1), False
+
+
+def _explain(standing: Standing, picked: Selection, trace: Trace) -> None:
+    if not trace.debug:
+        return
+    on_page = set(standing.candidates.media_id_N[picked.row_K].tolist())
+    for media_id in set(standing.candidates.media_id_N.tolist()) - on_page:
+        trace.dropped[media_id] = f"{DIVERSITY}: others were worth more after the discount"

@@ -1,0 +1,43 @@
+"""The request path. Reading `Pipeline.page` is reading the architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.feed import FeedRequest, Page
+from gateway.page import PagePolicy, compose, next_token
+from gateway.stages import Call, RankingStage, SourcingStage
+from gateway.trace import Trace
+from gateway.users import Users
+from serving.deadline import Budget
+from serving.wire import encode_contexts
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The cascade of one bundle: what a page is made of, in order."""
+
+    users: Users
+    sourcing: SourcingStage
+    rankers: Sequence[RankingStage]
+    policy: PagePolicy
+    bundle_version: str
+
+    async def page(self, request: FeedRequest, budget: Budget, trace: Trace) -> Page:
+        """One page. Whatever fails on the way is recorded in the trace and made up for; nothing but a bug raises."""
+        user = await self.users.load(request, trace)
+        messages = encode_contexts(user.contexts)
+        call = Call(request, user, messages, self.policy.weights, self.bundle_version, budget, trace)
+
+        standing = await self.sourcing.source(call)
+        for ranker in self.rankers:
+            standing = await ranker.narrow(standing, call)
+
+        with trace.timed("diversity", len(standing.candidates)) as run:
+            items = compose(standing, request, self.policy, trace)
+            run.candidates_out = len(items)
+        await self.users.remember(request, np.array([item.media_id for item in items], dtype=np.int64), trace)
+        return Page(items, self.bundle_version, user.cold, next_token(request, items))

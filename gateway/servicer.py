@@ -1,0 +1,147 @@
+"""ExploreService: a request is checked and turned into ours, the page is turned into a response. Decides nothing else."""
+
+from __future__ import annotations
+
+import uuid
+
+import grpc
+
+from gateway import paging
+from gateway.clock import Clock
+from gateway.config import GatewayConfig
+from gateway.feed import Degradation as DegradationRecord
+from gateway.feed import FeedItem as Item
+from gateway.feed import FeedRequest, Page
+from gateway.pipeline import Pipeline
+from gateway.trace import Placement, Trace
+from protos.explore.v1.feed_pb2 import (
+    CandidateDebug,
+    Degradation,
+    DegradationReason,
+    FeedDebug,
+    FeedItem,
+    GetFeedRequest,
+    GetFeedResponse,
+    StageDebug,
+    StagePlacement,
+    TaskProbability,
+)
+from protos.explore.v1.feed_pb2_grpc import ExploreServiceServicer
+from serving.deadline import Budget
+from serving.errors import InvalidArgument
+from serving.holder import Holder
+
+MAX_USER_ID = 256
+MAX_SURFACE = 64
+DEFAULT_SURFACE = "explore"
+
+
+class ExploreServicer(ExploreServiceServicer):
+    """One page per call."""
+
+    def __init__(self, pipelines: Holder[Pipeline], config: GatewayConfig, clock: Clock) -> None:
+        self._pipelines, self._config, self._clock = pipelines, config, clock
+
+    async def GetFeed(
+        self, request: GetFeedRequest, context: grpc.aio.ServicerContext[GetFeedRequest, GetFeedResponse]
+    ) -> GetFeedResponse:
+        """The next page for a user."""
+        feed_request = parse(request, self._config, self._clock())
+        pipeline = self._pipelines.held().value  # this call keeps this bundle to its end
+        trace = Trace(request.debug)
+        page = await pipeline.page(feed_request, Budget.of_call(context, self._config.deadline_s), trace)
+        return respond(page, feed_request, pipeline.policy.arm, trace)
+
+
+def parse(request: GetFeedRequest, config: GatewayConfig, now_ms: int) -> FeedRequest:
+    """The request with its defaults filled in. Raises InvalidArgument naming the field that is wrong."""
+    if not 1 <= len(request.user_id) <= MAX_USER_ID:
+        raise InvalidArgument("user_id", f"must have 1 to {MAX_USER_ID} characters, got {len(request.user_id)}")
+    if len(request.surface) > MAX_SURFACE:
+        raise InvalidArgument("surface", f"must have at most {MAX_SURFACE} characters, got {len(request.surface)}")
+    page_size = request.page_size if request.HasField("page_size") else config.page_size
+    if not 1 <= page_size <= config.max_page_size:
+        raise InvalidArgument("page_size", f"must lie in 1..{config.max_page_size}, got {page_size}")
+    return FeedRequest(
+        request_id=uuid.uuid4().hex,
+        user_id=request.user_id,
+        page_size=page_size,
+        surface=request.surface or DEFAULT_SURFACE,
+        cursor=paging.decode(request.user_id, request.page_token),
+        time_ms=now_ms,
+        debug=request.debug,
+    )
+
+
+def respond(page: Page, request: FeedRequest, arm: str, trace: Trace) -> GetFeedResponse:
+    """The response message."""
+    return GetFeedResponse(
+        items=[_item(item) for item in page.items],
+        request_id=request.request_id,
+        arm=arm,
+        bundle_version=page.bundle_version,
+        degradations=[_degradation(entry) for entry in trace.degradations],
+        next_page_token=page.next_page_token,
+        cold_start=page.cold_start,
+        debug=_debug(trace) if request.debug else None,
+    )
+
+
+def _degradation(entry: DegradationRecord) -> Degradation:
+    return Degradation(stage=entry.stage, reason=DegradationReason.Name(entry.reason), detail=entry.detail)
+
+
+def _item(item: Item) -> FeedItem:
+    return FeedItem(
+        media_id=item.media_id,
+        author_id=item.author_id,
+        position=item.position,
+        value=item.value,
+        diversity_factor=item.diversity_factor,
+        task_probabilities=_probabilities(item.task_probability),
+        source=item.source,
+        seed_account_id=item.seed_account_id,
+    )
+
+
+def _debug(trace: Trace) -> FeedDebug:
+    runs = [
+        StageDebug(
+            stage=run.stage,
+            candidates_in=run.candidates_in,
+            candidates_out=run.candidates_out,
+            elapsed_us=run.elapsed_us,
+        )
+        for run in trace.runs
+    ]
+    return FeedDebug(stages=runs, candidates=_candidates(trace))
+
+
+def _candidates(trace: Trace) -> list[CandidateDebug]:
+    columns = trace.sourced
+    if columns is None:
+        return []
+    return [
+        CandidateDebug(
+            media_id=media_id,
+            author_id=int(columns.author_id_N[row]),
+            source=columns.sources[columns.source_index_N[row]],
+            seed_account_id=int(columns.seed_account_id_N[row]),
+            placements=[_placement(placement) for placement in trace.placements[media_id]],
+            dropped=trace.dropped.get(media_id, ""),
+        )
+        for row, media_id in enumerate(columns.media_id_N.tolist())
+    ]
+
+
+def _placement(placement: Placement) -> StagePlacement:
+    return StagePlacement(
+        stage=placement.stage,
+        rank=placement.rank,
+        score=placement.score,
+        task_probabilities=_probabilities(placement.task_probability),
+    )
+
+
+def _probabilities(by_task: dict[str, float]) -> list[TaskProbability]:
+    return [TaskProbability(task=task, probability=probability) for task, probability in by_task.items()]

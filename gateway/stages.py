@@ -1,0 +1,131 @@
+"""The stages as the gateway calls them: one narrows the candidates or, if it is lost, is skipped and says so.
+
+A stage is never trusted: `serving.wire` checks that its answer can be an answer to what was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.config import StagePlan
+from gateway.fallback import PopularMedia
+from gateway.feed import FeedRequest, Reason, Standing
+from gateway.trace import Trace
+from gateway.users import FeedUser
+from protos.explore.v1.retrieval_pb2 import RetrieveRequest
+from protos.explore.v1.user_context_pb2 import UserContext
+from serving.channels import RankingClient, RetrievalClient
+from serving.columns import CandidateColumns
+from serving.deadline import Budget
+from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, NotReady, Unavailable
+from serving.wire import (
+    SeenMedia,
+    decode_rank_response,
+    decode_retrieve_response,
+    encode_contexts,
+    encode_rank_request,
+)
+
+RETRIEVAL = "retrieval"
+
+
+@dataclass(frozen=True)
+class Call:
+    """What every stage of one request is told."""
+
+    request: FeedRequest
+    user: FeedUser
+    messages: list[UserContext]  # the user as the ranking stages get it, encoded once
+    weights: Mapping[str, float]
+    bundle_version: str
+    budget: Budget
+    trace: Trace
+
+    def messages_with_seen(self) -> list[UserContext]:
+        """The user as retrieval gets it."""
+        seen_S = self.user.seen_S
+        return encode_contexts(self.user.contexts, SeenMedia(np.array([0, len(seen_S)], dtype=np.int64), seen_S))
+
+
+class SourcingStage:
+    """Retrieval; popular media when it is lost."""
+
+    def __init__(self, plan: StagePlan, client: RetrievalClient, popular: PopularMedia) -> None:
+        self._plan, self._client, self._popular = plan, client, popular
+
+    async def source(self, call: Call) -> Standing:
+        """Up to `plan.keep` candidates that the user has not seen."""
+        with call.trace.timed(RETRIEVAL, 0) as run:
+            candidates = await self._candidates(call)
+            run.candidates_out = len(candidates)
+        if len(candidates) < call.request.page_size:
+            detail = f"{len(candidates)} candidates for a page of {call.request.page_size}"
+            call.trace.degrade(RETRIEVAL, Reason.UNDER_DELIVERED, detail)
+        call.trace.source(candidates)
+        return Standing.unranked(candidates)
+
+    async def _candidates(self, call: Call) -> CandidateColumns:
+        keep = self._plan.keep
+        request = RetrieveRequest(
+            request_id=call.request.request_id,
+            users=call.messages_with_seen(),
+            counts=[keep],
+            bundle_version=call.bundle_version,
+        )
+        try:
+            response = await self._client.retrieve(request, call.budget.share(self._plan.share))
+            return decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
+        except CallError as error:
+            call.trace.degrade(RETRIEVAL, reason_of(error), f"{error}; popular media used instead")
+            return self._popular.candidates(call.user.seen_S, keep)
+
+
+class RankingStage:
+    """Prerank, rank or rerank; the order of the stage before when it is lost."""
+
+    def __init__(self, plan: StagePlan, client: RankingClient) -> None:
+        self._plan, self._client = plan, client
+
+    async def narrow(self, standing: Standing, call: Call) -> Standing:
+        """The best `plan.keep` candidates by this stage's score."""
+        count = len(standing.candidates)
+        if count == 0:
+            return standing
+        with call.trace.timed(self._client.stage, count) as run:
+            narrowed = await self._narrow(standing, call)
+            run.candidates_out = len(narrowed.candidates)
+        return narrowed
+
+    async def _narrow(self, standing: Standing, call: Call) -> Standing:
+        stage, keep = self._client.stage, self._plan.keep
+        # Debug asks for the whole order and cuts it here, so that it sees how the dropped ones were placed.
+        wanted = [len(standing.candidates) if call.trace.debug else keep]
+        request = encode_rank_request(
+            call.messages,
+            standing.candidates,
+            weights=[call.weights],
+            keep=wanted,
+            request_id=call.request.request_id,
+            bundle_version=call.bundle_version,
+        )
+        try:
+            response = await self._client.rank(request, call.budget.share(self._plan.share))
+            ranked = decode_rank_response(response, stage, standing.candidates.offsets, wanted, call.bundle_version)
+        except CallError as error:
+            call.trace.degrade(stage, reason_of(error), f"{error}; the order of the stage before was kept")
+            return standing.first(keep)
+        after = standing.after(ranked)
+        call.trace.place(stage, standing, after, keep)
+        return after.first(keep)
+
+
+def reason_of(error: CallError) -> Reason:
+    """The reason that goes into the response."""
+    if isinstance(error, DeadlineExceeded):
+        return Reason.DEADLINE
+    if isinstance(error, Unavailable | NotReady | BundleNotHeld):
+        return Reason.UNAVAILABLE
+    return Reason.ERROR

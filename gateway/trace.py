@@ -1,0 +1,85 @@
+"""The record of one request: what was degraded, how long each stage took and, for debug, how it placed every candidate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gateway.feed import Degradation, Reason, Standing
+from serving.columns import CandidateColumns
+
+
+@dataclass
+class StageRun:
+    """One stage as the gateway saw it, the network included."""
+
+    stage: str
+    candidates_in: int
+    candidates_out: int = 0
+    elapsed_us: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What one stage made of one candidate. `score` is None if the stage gave none."""
+
+    stage: str
+    rank: int
+    score: float | None
+    task_probability: dict[str, float]
+
+
+@dataclass
+class Trace:
+    """Filled by the stages while a request runs. Placements are kept with `debug` only: they cost time."""
+
+    debug: bool
+    degradations: list[Degradation] = field(default_factory=list)
+    runs: list[StageRun] = field(default_factory=list)
+    sourced: CandidateColumns | None = None
+    placements: dict[int, list[Placement]] = field(default_factory=dict)
+    dropped: dict[int, str] = field(default_factory=dict)
+
+    def degrade(self, stage: str, reason: Reason, detail: str) -> None:
+        """Records something that did not work; every one of them goes out with the response."""
+        self.degradations.append(Degradation(stage, reason, detail))
+
+    @contextmanager
+    def timed(self, stage: str, candidates_in: int) -> Iterator[StageRun]:
+        """Times one stage; the block sets `candidates_out`."""
+        run = StageRun(stage, candidates_in)
+        start_ns = time.perf_counter_ns()
+        try:
+            yield run
+        finally:
+            run.elapsed_us = (time.perf_counter_ns() - start_ns) // 1000
+            self.runs.append(run)
+
+    def source(self, candidates: CandidateColumns) -> None:
+        """Records what sourcing brought, in its order."""
+        self.sourced = candidates
+        if self.debug:
+            for rank, media_id in enumerate(candidates.media_id_N.tolist()):
+                self.placements[media_id] = [Placement("retrieval", rank, _score(candidates, rank), {})]
+
+    def place(self, stage: str, before: Standing, after: Standing, keep: int) -> None:
+        """Records how a stage ordered the candidates and why those that end here do. `after` is the whole order, uncut."""
+        if not self.debug:
+            return
+        media, scored = after.candidates.media_id_N.tolist(), len(after.candidates)
+        for rank, media_id in enumerate(media):
+            probability = dict(zip(after.tasks, after.probability_NT[rank].tolist(), strict=True))
+            placement = Placement(stage, rank, _score(after.candidates, rank), probability)
+            self.placements.setdefault(media_id, []).append(placement)
+            if rank >= keep:
+                self.dropped[media_id] = f"{stage}: rank {rank + 1} of {scored}, kept {keep}"
+        for media_id in set(before.candidates.media_id_N.tolist()) - set(media):
+            self.dropped[media_id] = f"{stage}: could not be scored"
+
+
+def _score(candidates: CandidateColumns, row: int) -> float | None:
+    score = float(candidates.score_N[row])
+    return None if math.isnan(score) else score

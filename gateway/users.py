@@ -1,0 +1,66 @@
+"""What the gateway knows of the user of a request: read once, in one round trip; written once, when the page is known."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import valkey.exceptions
+from numpy.typing import NDArray
+
+from features.context import UserContexts
+from features.user_state import EMPTY, UserState, UserStateStore
+from gateway.feed import FeedRequest, Reason
+from gateway.trace import Trace
+
+STATE = "user_state"  # name in degradations and telemetry
+
+
+@dataclass(frozen=True)
+class FeedUser:
+    """The user at the moment of the request. `seen_S` are the media that may not be shown (again)."""
+
+    contexts: UserContexts
+    seen_S: NDArray[np.int64]
+
+    @property
+    def cold(self) -> bool:
+        """No action history: nothing can be personal."""
+        return len(self.contexts.history_media_id_H) == 0
+
+
+class Users:
+    """Loads users and remembers what they were shown. A state store that is lost or late degrades the page, it never fails it."""
+
+    def __init__(self, store: UserStateStore, timeout_s: float) -> None:
+        self._store, self._timeout_s = store, timeout_s
+
+    async def load(self, request: FeedRequest, trace: Trace) -> FeedUser:
+        """The user; one without history if the store cannot be read, and then the trace says so."""
+        state = EMPTY
+        try:
+            state = await asyncio.wait_for(self._store.read(request.user_id), self._timeout_s)
+        except TimeoutError:
+            trace.degrade(
+                STATE, Reason.DEADLINE, f"no answer within {self._timeout_s * 1000:.0f} ms; page is not personal"
+            )
+        except (valkey.exceptions.ValkeyError, OSError) as error:
+            trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; page is not personal")
+        return _at_request(state, request)
+
+    async def remember(self, request: FeedRequest, media_id_N: NDArray[np.int64], trace: Trace) -> None:
+        """Marks a page as shown. If that fails, later pages of this feed still know it from their token."""
+        if len(media_id_N) == 0:
+            return
+        try:
+            await asyncio.wait_for(self._store.mark_seen(request.user_id, media_id_N), self._timeout_s)
+        except TimeoutError:
+            trace.degrade(STATE, Reason.DEADLINE, "the page was not remembered; a new feed may repeat it")
+        except (valkey.exceptions.ValkeyError, OSError) as error:
+            trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; a new feed may repeat this page")
+
+
+def _at_request(state: UserState, request: FeedRequest) -> FeedUser:
+    contexts = state.context(request.user_id, request.time_ms, request.surface)
+    return FeedUser(contexts, np.union1d(state.seen_S, request.cursor.shown_media_id_S))

@@ -1,0 +1,34 @@
+"""The value model: what a predicted action is worth to the product. Knows no stage and no user.
+
+V = sum over tasks of weight x P(task), with negative weights for actions the product wants less of (Instagram Explore 2019).
+Shapes: N candidates, T tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.errors import InvalidArgument
+
+
+def check_weights(table: str, weights: Mapping[str, float]) -> None:
+    """Raises InvalidArgument naming the weight that is not a finite number, or a table that gives everything 0."""
+    for task, weight in weights.items():
+        if not math.isfinite(weight):
+            raise InvalidArgument(f"value_weights.{table}.{task}", f"must be a finite number, got {weight}")
+    if not any(weights.values()):
+        raise InvalidArgument(
+            f"value_weights.{table}", "gives every task weight 0, which orders nothing; set at least one"
+        )
+
+
+def value(
+    probability_NT: NDArray[np.float32], tasks: Sequence[str], weights: Mapping[str, float]
+) -> NDArray[np.float64]:
+    """V per candidate, shape [N]. A task without a weight counts 0; a weight without a task predicts nothing and is skipped."""
+    weight_T = np.array([weights.get(task, 0.0) for task in tasks], dtype=np.float64)
+    return probability_NT.astype(np.float64) @ weight_T

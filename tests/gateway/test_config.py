@@ -1,0 +1,25 @@
+"""The gateway's settings: a funnel that widens, or a page that no stage can fill, is refused."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from features.schema import Stage
+from gateway.config import Funnel, GatewayConfig, StagePlan
+
+
+def test_the_default_funnel_is_the_published_one() -> None:
+    funnel = Funnel()
+    keeps = [funnel.retrieval.keep, *(funnel.plan_of(stage).keep for stage in Stage), GatewayConfig().page_size]
+    assert keeps == [500, 150, 50, 50, 25]
+
+
+def test_a_stage_that_keeps_more_than_the_one_before_is_refused() -> None:
+    with pytest.raises(ValidationError, match="cannot keep more"):
+        Funnel(prerank=StagePlan(keep=600, share=0.5))
+
+
+def test_a_page_larger_than_the_last_stage_is_refused() -> None:
+    with pytest.raises(ValidationError, match="more than the last stage keeps"):
+        GatewayConfig(page_size=51)

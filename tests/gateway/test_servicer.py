@@ -1,0 +1,51 @@
+"""GetFeed's front door: defaults, and every wrong field by its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.config import GatewayConfig
+from gateway.servicer import parse
+from protos.explore.v1.feed_pb2 import GetFeedRequest
+from serving.errors import InvalidArgument
+from tests.gateway.feeds import NOW_MS
+
+CONFIG = GatewayConfig()
+
+
+def test_what_is_left_out_gets_its_default() -> None:
+    request = parse(GetFeedRequest(user_id="42"), CONFIG, NOW_MS)
+    assert (request.page_size, request.surface, request.cursor.next_position, request.time_ms) == (
+        25,
+        "explore",
+        0,
+        NOW_MS,
+    )
+
+
+def test_every_request_has_an_id_of_its_own() -> None:
+    asked = GetFeedRequest(user_id="42")
+    assert parse(asked, CONFIG, NOW_MS).request_id != parse(asked, CONFIG, NOW_MS).request_id
+
+
+@pytest.mark.parametrize("page_size", [0, -1, 51, 2**31 - 1])
+def test_a_page_size_outside_its_range_is_refused(page_size: int) -> None:
+    with pytest.raises(InvalidArgument, match=rf"page_size must lie in 1\.\.50, got {page_size}"):
+        parse(GetFeedRequest(user_id="42", page_size=page_size), CONFIG, NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"user_id": ""}, "user_id"),
+        ({"user_id": "x" * 257}, "user_id"),
+        ({"user_id": "42", "surface": "x" * 65}, "surface"),
+        ({"user_id": "42", "page_token": "broken"}, "page_token"),
+    ],
+)
+def test_a_wrong_field_is_named(fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        parse(GetFeedRequest(**fields), CONFIG, NOW_MS)
+    assert caught.value.field == name

@@ -1,0 +1,56 @@
+"""The record of a request: placements for debug, and nothing of them without."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gateway.feed import Standing
+from gateway.trace import Placement, Trace
+from serving.columns import Ranked
+from tests.gateway.feeds import candidates, standing
+
+
+def _after(before: Standing, rows: list[int]) -> Standing:
+    score_M = np.arange(len(rows), 0, -1, dtype=np.float32)
+    probability_MT = np.full((len(rows), 1), 0.5, dtype=np.float32)
+    return before.after(Ranked(np.array([0, len(rows)]), np.array(rows), score_M, ("like",), probability_MT, "v1"))
+
+
+def test_a_stage_places_every_candidate_it_scored() -> None:
+    trace, before = Trace(True), standing([0.0, 0.0, 0.0])
+    trace.place("rank", before, _after(before, [2, 0, 1]), keep=2)
+    assert trace.placements[102] == [Placement("rank", 0, 3.0, {"like": 0.5})]
+
+
+def test_a_candidate_behind_the_cut_learns_its_rank() -> None:
+    trace, before = Trace(True), standing([0.0, 0.0, 0.0])
+    trace.place("rank", before, _after(before, [2, 0, 1]), keep=2)
+    assert trace.dropped == {101: "rank: rank 3 of 3, kept 2"}
+
+
+def test_a_candidate_that_a_stage_could_not_score_says_so() -> None:
+    trace, before = Trace(True), standing([0.0, 0.0])
+    trace.place("prerank", before, _after(before, [1]), keep=2)
+    assert trace.dropped == {100: "prerank: could not be scored"}
+
+
+def test_without_debug_nothing_is_kept() -> None:
+    trace, before = Trace(False), standing([0.0, 0.0])
+    trace.source(candidates([1.0, 2.0]))
+    trace.place("rank", before, _after(before, [0]), keep=1)
+    assert (trace.placements, trace.dropped) == ({}, {})
+
+
+def test_an_unscored_candidate_has_no_score_rather_than_zero() -> None:
+    trace = Trace(True)
+    trace.source(candidates([float("nan")]))
+    assert trace.placements[100] == [Placement("retrieval", 0, None, {})]
+
+
+def test_a_stage_that_raises_is_still_timed() -> None:
+    trace = Trace(False)
+    try:
+        with trace.timed("rank", 7):
+            raise RuntimeError
+    except RuntimeError:
+        assert [(run.stage, run.candidates_in) for run in trace.runs] == [("rank", 7)]

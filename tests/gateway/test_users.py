@@ -1,0 +1,63 @@
+"""User state as the gateway reads and writes it, against a real Valkey; and a page without it."""
+
+from __future__ import annotations
+
+import numpy as np
+from valkey.asyncio import Valkey
+
+from features.actions import Action
+from features.user_state import StateEvent, UserStateStore
+from gateway.feed import Reason
+from gateway.paging import Cursor
+from gateway.trace import Trace
+from gateway.users import Users
+from tests.gateway.feeds import NOW_MS, feed_request
+
+
+def _users(client: Valkey) -> Users:
+    return Users(UserStateStore(client), timeout_s=5.0)
+
+
+async def test_a_user_without_actions_is_cold(valkey: Valkey) -> None:
+    assert (await _users(valkey).load(feed_request(), Trace(False))).cold
+
+
+async def test_a_like_is_seen_by_the_next_request(valkey: Valkey) -> None:
+    await UserStateStore(valkey).append("42", [StateEvent("e1", 7, Action.LIKE, NOW_MS - 1)])
+    user = await _users(valkey).load(feed_request(), Trace(False))
+    assert (user.cold, user.contexts.history_media_id_H.tolist()) == (False, [7])
+
+
+async def test_a_remembered_page_is_seen_by_the_next_request(valkey: Valkey) -> None:
+    users, trace = _users(valkey), Trace(False)
+    await users.remember(feed_request(), np.array([5, 6]), trace)
+    assert (await users.load(feed_request(), trace)).seen_S.tolist() == [5, 6]
+
+
+async def test_seen_media_come_from_the_store_and_from_the_page_token(valkey: Valkey) -> None:
+    users, trace = _users(valkey), Trace(False)
+    await users.remember(feed_request(), np.array([5]), trace)
+    user = await users.load(feed_request(cursor=Cursor(2, np.array([9, 5]))), trace)
+    assert user.seen_S.tolist() == [5, 9]
+
+
+async def test_a_lost_store_degrades_the_page_and_says_so() -> None:
+    trace = Trace(False)
+    async with Valkey(port=1) as nowhere:
+        user = await _users(nowhere).load(feed_request(cursor=Cursor(1, np.array([9]))), trace)
+    assert (user.cold, user.seen_S.tolist(), trace.degradations[0].reason) == (True, [9], Reason.UNAVAILABLE)
+
+
+async def test_a_page_that_cannot_be_remembered_degrades_and_does_not_fail() -> None:
+    trace = Trace(False)
+    async with Valkey(port=1) as nowhere:
+        await _users(nowhere).remember(feed_request(), np.array([5]), trace)
+    assert [d.stage for d in trace.degradations] == ["user_state"]
+
+
+async def test_a_late_store_is_not_waited_for(valkey: Valkey) -> None:
+    trace = Trace(False)
+    await valkey.client_pause(300)
+    await Users(UserStateStore(valkey), timeout_s=0.01).load(feed_request(), trace)
+    await valkey.client_unpause()
+    assert [d.reason for d in trace.degradations] == [Reason.DEADLINE]

@@ -1,0 +1,259 @@
+"""From a data set to the files of a bundle: embeddings, item table, three models, metrics. Knows no service and no registry.
+
+Candidates for the prerank student come from whoever calls: sourcing is a service's business, and training imports no service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundles import layout
+from features.context import UserContexts
+from features.item_table import ItemTable
+from features.schema import Stage
+from training import distillation, export, funnel, rankers
+from training.account_index import write_account_index
+from training.contexts import ContextLog
+from training.datasets import Dataset
+from training.distillation import TrainedStudent
+from training.errors import FitError
+from training.event_log import EventLog
+from training.ig2vec import neighbour_quality, train_account_vectors
+from training.rankers import TrainedRank, TrainedRerank
+from training.ranking_build import build_ranking_set
+from training.ranking_set import RankingSet
+from training.recipes import Recipe, Windows
+from training.slates import Slates, join, slates_of
+from training.snapshots import ItemTables, ItemVectors
+from training.two_tower import train_media_vectors
+
+Int64 = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
+_SLATE_USERS = 128  # users whose candidates are fetched and computed at once
+_HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
+_PARITY_REQUESTS = 500
+
+
+class Sourcing(Protocol):
+    """Fetches candidates: media ids of all users one after the other, and the offsets of B users."""
+
+    def __call__(self, contexts: UserContexts, seen_B: Sequence[Int64], count: int) -> tuple[Int64, Int64]: ...
+
+
+class Steps(Protocol):
+    """Where progress goes: one named step after the other."""
+
+    def step(self, name: str) -> AbstractContextManager[Progress]: ...
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The moments at which the log is cut, milliseconds: see `Windows`."""
+
+    start_ms: int
+    embedding_end_ms: int
+    valid_start_ms: int
+    test_start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves besides the files: what the rankers predict, and how well. `metrics` is plain JSON, None for undefined."""
+
+    tasks: tuple[str, ...]
+    cuts: Cuts
+    metrics: dict[str, Any]
+
+
+def train(
+    recipe: Recipe, dataset: Dataset, staged: Path, open_sourcing: Callable[[Path], Sourcing], steps: Steps
+) -> Trained:
+    """Writes every file of a bundle into `staged`. `open_sourcing` gets `staged` once its sourcing files are written.
+
+    Raises FitError when the log is too short for the recipe, ExportError when a graph differs from its network.
+    """
+    run = _Run(recipe, dataset, steps)
+    tables = ItemTables(run.log, dataset.media, run.vectors())
+    sets = run.ranking_sets(tables)
+
+    items = tables.as_of(dataset.as_of_ms)
+    items.save(staged / layout.ITEMS)
+    write_account_index(items, staged)
+
+    deep, light = run.rankers(sets, items)
+    deep.embeddings.tables().save(staged / layout.RERANK_EMBEDDINGS)
+
+    slates = run.slates(items, open_sourcing(staged))
+    taught, measured = _split(slates)
+    student = run.student(taught, deep)
+    models = _Models(deep, light, student)
+
+    parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
+    with steps.step("measuring on the test window"):
+        metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
+    metrics["parity"] = parity
+    return Trained(deep.tasks, run.cuts, plain(metrics))
+
+
+def cut(dataset: Dataset, windows: Windows) -> Cuts:
+    """The windows of this log. Raises FitError if there is no time left for the rankers to train on."""
+    start_ms = int(dataset.events["event_time"].dt.epoch("ms").min())  # type: ignore[arg-type]
+    end_ms = dataset.as_of_ms
+    embedding_end_ms = start_ms + int((end_ms - start_ms) * windows.embedding_share)
+    test_start_ms = end_ms - windows.test_ms
+    valid_start_ms = test_start_ms - windows.valid_ms
+    if valid_start_ms <= embedding_end_ms:
+        hours = (end_ms - start_ms) / 3_600_000
+        raise FitError(
+            f"a log of {hours:.0f} h leaves the rankers no time to train on; bring more days or shorten the recipe's windows"
+        )
+    return Cuts(start_ms, embedding_end_ms, valid_start_ms, test_start_ms, end_ms)
+
+
+@dataclass(frozen=True)
+class _Sets:
+    train: RankingSet
+    valid: RankingSet
+    test: RankingSet
+
+
+@dataclass(frozen=True)
+class _Models:
+    deep: TrainedRerank
+    light: TrainedRank
+    student: TrainedStudent
+
+
+class _Run:
+    """One run: what every step needs, and the steps."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, steps: Steps) -> None:
+        self.recipe, self.dataset, self.steps = recipe, dataset, steps
+        self.cuts = cut(dataset, recipe.windows)
+        self.log = EventLog.from_dataset(dataset)
+        self.contexts = ContextLog(self.log, dataset.users)
+
+    def vectors(self) -> ItemVectors:
+        """Account and media embeddings from the first window."""
+        end_ms, recipe = self.cuts.embedding_end_ms, self.recipe
+        with self.steps.step("account embeddings (ig2vec)") as report:
+            account_UE = train_account_vectors(self.log, end_ms, recipe.ig2vec, report)
+        bare = ItemTables(self.log, self.dataset.media, ItemVectors.zeros(self.log)).as_of(end_ms)
+        with self.steps.step("media embeddings (two towers)") as report:
+            media_MD = train_media_vectors(
+                self.log, self.contexts, bare, end_ms=end_ms, config=recipe.two_tower, progress=report
+            )
+        return ItemVectors(media_MD, account_UE)
+
+    def ranking_sets(self, tables: ItemTables) -> _Sets:
+        """The rankers' examples of the three later windows."""
+        cuts, most = self.cuts, self.recipe.max_impressions
+        windows = {
+            "training": (cuts.embedding_end_ms, cuts.valid_start_ms, most),
+            "validation": (cuts.valid_start_ms, cuts.test_start_ms, None),
+            "test": (cuts.test_start_ms, cuts.end_ms, None),
+        }
+        made: list[RankingSet] = []
+        for name, (start_ms, end_ms, limit) in windows.items():
+            with self.steps.step(f"{name} examples") as report:
+                made.append(
+                    build_ranking_set(
+                        self.dataset,
+                        self.log,
+                        tables,
+                        start_ms=start_ms,
+                        end_ms=end_ms,
+                        max_impressions=limit,
+                        progress=report,
+                    )
+                )
+        return _Sets(*made)
+
+    def rankers(self, sets: _Sets, items: ItemTable) -> tuple[TrainedRerank, TrainedRank]:
+        """The deep ranker, and the light one that also learns from it."""
+        with self.steps.step("deep ranker (rerank)") as report:
+            deep = rankers.train_rerank(self.recipe.rerank, sets.train, sets.valid, items, report)
+        with self.steps.step("light ranker (rank)") as report:
+            return deep, rankers.train_rank(self.recipe.rank, sets.train, sets.valid, deep, report)
+
+    def slates(self, items: ItemTable, sourcing: Sourcing) -> Slates:
+        """Candidates of a sample of users at the end of the log, with the features that serving would compute then."""
+        time_ms, size = self.dataset.as_of_ms, self.recipe.slate_size
+        users = self._sample_of_users()
+        parts: list[Slates] = []
+        with self.steps.step("candidate slates") as report:
+            for start in range(0, len(users), _SLATE_USERS):
+                user_B = users[start : start + _SLATE_USERS]
+                batch = self.contexts.at(user_B, np.full(len(user_B), time_ms, dtype=np.int64), [""] * len(user_B))
+                seen_B = [self.contexts.seen(int(user), time_ms) for user in user_B]
+                media_id_N, offsets = sourcing(batch, seen_B, size)
+                row_N, user_N = items.rows(media_id_N), np.repeat(np.arange(len(user_B)), np.diff(offsets))
+                parts.append(slates_of(batch, items, row_N, user_N))
+                report(min(start + _SLATE_USERS, len(users)), len(users))
+        return join(parts)
+
+    def student(self, slates: Slates, deep: TrainedRerank) -> TrainedStudent:
+        """The prerank student of the deep ranker's order over whole slates."""
+        teacher_N = distillation.teacher_scores(deep, slates, self.recipe.value_weights["default"])
+        with self.steps.step("student (prerank)") as report:
+            return distillation.train_student(self.recipe.student, slates, teacher_N, report)
+
+    def export(self, models: _Models, items: ItemTable, sample: RankingSet, staged: Path) -> dict[str, float]:
+        """The three graphs, and the largest difference of each to its network on `sample`."""
+        paths = {stage: staged / layout.model(stage) for stage in Stage}
+        with self.steps.step("export to ONNX, parity check"):
+            return {
+                Stage.PRERANK: export.export_prerank(models.student.model, sample, paths[Stage.PRERANK]),
+                Stage.RANK: export.export_rank(models.light, sample, paths[Stage.RANK]),
+                Stage.RERANK: export.export_rerank(models.deep, items, sample, paths[Stage.RERANK]),
+            }
+
+    def _sample_of_users(self) -> Int64:
+        active = np.unique(self.log.user_E)
+        random = np.random.default_rng(self.recipe.student.fit.seed)
+        return np.sort(random.choice(active, size=min(self.recipe.n_slates, len(active)), replace=False))
+
+
+def _split(slates: Slates) -> tuple[Slates, Slates]:
+    """Slates to teach with, and slates to measure with."""
+    held_out_B = np.arange(len(slates)) % _HELD_OUT_EVERY == 0
+    return slates.select(~held_out_B), slates.select(held_out_B)
+
+
+def _measure(
+    models: _Models, items: ItemTable, sets: _Sets, slates: Slates, weights: Mapping[str, float]
+) -> dict[str, Any]:
+    """Rankers on the test window, the funnel on slates that taught nothing, sourcing's neighbours."""
+    deep_N = distillation.teacher_scores(models.deep, slates, weights)
+    light_N = distillation.teacher_scores(models.light, slates, weights)
+    student_N, popular_N = models.student.scores(slates), distillation.popularity_scores(slates)
+    curves = {"rerank": models.deep.curve, "rank": models.light.curve, "prerank": models.student.curve}
+    return {
+        "rerank": {task: asdict(found) for task, found in rankers.evaluate(models.deep, sets.test).items()},
+        "rank": {task: asdict(found) for task, found in rankers.evaluate(models.light, sets.test).items()},
+        "funnel": asdict(funnel.measure_funnel(slates, student_N, light_N, deep_N)),
+        "funnel_popularity_prerank": asdict(funnel.measure_funnel(slates, popular_N, light_N, deep_N)),
+        "ig2vec": asdict(neighbour_quality(items.account_vector_UE, items)),
+        "curves": {stage: [asdict(point) for point in curve] for stage, curve in curves.items()},
+        "examples": {"train": len(sets.train), "valid": len(sets.valid), "test": len(sets.test)},
+    }
+
+
+def plain(value: Any) -> Any:
+    """Metrics as JSON takes them: numpy scalars become numbers, NaN and infinity become None."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
