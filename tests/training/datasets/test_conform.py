@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.datasets.frames import NOON, events, media, users, with_value
@@ -134,6 +134,7 @@ def test_a_list_column_may_be_all_null() -> None:
     assert conformed(frame, MEDIA)["embedding"].null_count() == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 2**62), min_size=1, max_size=20, unique=True))
 def test_conforming_twice_changes_nothing(ids: list[int]) -> None:
     frame = pl.DataFrame({"media_id": ids, "author_id": ids, "created_at": [NOON] * len(ids)})
@@ -141,6 +142,7 @@ def test_conforming_twice_changes_nothing(ids: list[int]) -> None:
     assert conformed(once, MEDIA).equals(once)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(width=32), min_size=1, max_size=20).filter(lambda scores: any(not 0 <= s <= 1 for s in scores))
 )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.actions import TASKS
@@ -77,6 +77,7 @@ rows = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(rows, min_size=1, max_size=25))
 def test_the_join_is_that_of_a_plain_loop(log_rows: list[Row]) -> None:
     result = labelled(log(*log_rows), WINDOW_MS)

@@ -12,7 +12,10 @@ Int64 = NDArray[np.int64]
 
 
 class GroupedSampler:
-    """Draws items with replacement, in proportion to their weights, from the group that each draw names."""
+    """Draws items with replacement, in proportion to their weights, from the group that each draw names.
+
+    Weights below 1e-16 of the total may count as none.
+    """
 
     def __init__(self, weight_I: NDArray[np.floating], group_I: Int64, n_groups: int) -> None:
         self._item_I = np.argsort(group_I, kind="stable")

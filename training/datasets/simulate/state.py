@@ -105,5 +105,7 @@ def save_part(part: Topics | Accounts | Media | Users | Follows, directory: Path
 
 def load_part(kind: type[Part], directory: Path) -> Part:
     """What `save_part` wrote. Raises OSError, KeyError or ValueError for a file that is missing or damaged."""
-    with np.load(directory / f"{kind.__name__.lower()}.npz", allow_pickle=False) as arrays:
+    file = directory / f"{kind.__name__.lower()}.npz"
+    # numpy would leave a file open that it opened itself and could not read.
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         return kind(**{field.name: arrays[field.name] for field in dataclasses.fields(kind)})
