@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.actions import N_ACTIONS, Action
@@ -23,6 +23,7 @@ def walked(events: list[tuple[int, int, Action]], stops: list[int]) -> ActionCou
     return counters
 
 
+@settings(max_examples=50, deadline=None)
 @given(EVENTS, st.lists(st.integers(0, 10 * DAY_MS), max_size=5))
 def test_many_steps_count_as_one(events: list[tuple[int, int, Action]], stops: list[int]) -> None:
     end = 11 * DAY_MS
@@ -31,6 +32,7 @@ def test_many_steps_count_as_one(events: list[tuple[int, int, Action]], stops: l
     np.testing.assert_allclose(one.recent_KA, many.recent_KA, rtol=1e-9)
 
 
+@settings(max_examples=50, deadline=None)
 @given(EVENTS)
 def test_counters_equal_a_count_by_hand(events: list[tuple[int, int, Action]]) -> None:
     end = 11 * DAY_MS

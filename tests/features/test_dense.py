@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.actions import N_ACTIONS, Action
@@ -35,6 +35,7 @@ def feature(name: str, user: User, media_id: int = 10) -> float:
     return float(dense_NF[KNOWN_MEDIA.index(media_id), NAMES.index(name)])
 
 
+@settings(max_examples=150, deadline=None)
 @given(USERS, st.sampled_from([0.0, 3.0, np.nan]), st.integers(0, 20))
 def test_every_feature_equals_its_naive_computation(user: User, position: float, seed: int) -> None:
     items = item_table(seed)
@@ -45,6 +46,7 @@ def test_every_feature_equals_its_naive_computation(user: User, position: float,
         np.testing.assert_allclose(dense_NF[row], list(expected.values()), rtol=1e-4, atol=2e-5, err_msg=str(expected))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(USERS, min_size=1, max_size=4))
 def test_a_users_features_do_not_depend_on_who_else_is_in_the_batch(users: list[User]) -> None:
     together = assemble(view_of(users), FEATURES)
@@ -160,6 +162,7 @@ def test_a_candidate_of_nobody_is_refused() -> None:
         candidate_view(contexts_of([User()]), ITEMS, np.array([0]), np.array([1]))
 
 
+@settings(max_examples=50, deadline=None)
 @given(USERS)
 def test_user_and_request_features_are_the_same_for_all_candidates(user: User) -> None:
     dense_NF = assemble(view_of([user]), FEATURES)
@@ -167,6 +170,7 @@ def test_user_and_request_features_are_the_same_for_all_candidates(user: User) -
     np.testing.assert_array_equal(dense_NF[:, same], np.broadcast_to(dense_NF[0, same], (6, sum(same))))
 
 
+@settings(max_examples=50, deadline=None)
 @given(USERS, USERS)
 def test_item_features_do_not_depend_on_the_user(one: User, other: User) -> None:
     other = User(other.history, other.counts, one.time_ms)

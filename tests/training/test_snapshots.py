@@ -1,0 +1,93 @@
+"""Event logs and the item tables that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.actions import Action
+from features.item_table import UNKNOWN_TOPIC, ItemTable
+from tests.training.logs import HOUR, MINUTE, START, Event, dataset
+from training.event_log import EventLog
+from training.snapshots import ItemTables, ItemVectors
+
+MEDIA = {30: "b", 10: "a", 11: None}
+EVENTS = [
+    Event("bob", 10, Action.IMPRESSION, 0),
+    Event("ann", 10, Action.IMPRESSION, 1),
+    Event("ann", 10, Action.LIKE, 1),
+    Event("bob", 30, Action.IMPRESSION, 90),
+]
+
+
+def tables(every_ms: int = HOUR) -> ItemTables:
+    data = dataset(EVENTS, MEDIA)
+    log = EventLog.from_dataset(data)
+    return ItemTables(log, data.media, ItemVectors.zeros(log, 2, 3), every_ms)
+
+
+def test_a_log_numbers_users_media_and_accounts_by_sorted_id() -> None:
+    log = EventLog.from_dataset(dataset(EVENTS, MEDIA))
+    assert log.user_ids == ("ann", "bob")
+    assert log.media_id_M.tolist() == [10, 11, 30]
+    assert log.user_E.tolist() == [1, 0, 0, 1]
+    assert log.media_row_E.tolist() == [0, 0, 0, 2]
+    assert log.author_row_E.tolist() == [0, 0, 0, 1]
+    assert log.action_E.tolist() == [1, 1, 4, 1]
+
+
+def test_before_a_time_means_earlier_than_it() -> None:
+    log = EventLog.from_dataset(dataset(EVENTS, MEDIA))
+    assert [log.count_before(START + minute * MINUTE) for minute in (0, 1, 2, 91)] == [0, 1, 3, 4]
+    assert log.positives_before(START + 2 * MINUTE).tolist() == [2]
+
+
+def test_a_table_counts_only_what_happened_before_it() -> None:
+    table = tables().as_of(START + MINUTE)
+    assert table.counts_MA[:, Action.IMPRESSION].tolist() == [1, 0, 0]
+    assert table.counts_MA[:, Action.LIKE].sum() == 0
+
+
+def test_accounts_count_the_actions_on_all_their_media() -> None:
+    table = tables().as_of(START + 2 * HOUR)
+    assert table.account_counts_UA[:, Action.IMPRESSION].tolist() == [2, 1]
+    assert table.base_rate_A[Action.LIKE] == pytest.approx(1 / 3)
+    assert table.account_n_media_U.tolist() == [2, 1]
+
+
+def test_media_that_do_not_exist_yet_have_a_row_but_do_not_count_for_their_author() -> None:
+    table = tables().as_of(START)
+    assert len(table.media_id_M) == 3
+    assert table.account_n_media_U.tolist() == [0, 0]
+
+
+def test_static_columns_follow_the_rows_and_nulls_stay_missing() -> None:
+    table = tables().as_of(START)
+    assert table.topics == ("a", "b")
+    assert table.topic_M.tolist() == [0, UNKNOWN_TOPIC, 1]
+    assert table.author_row_M.tolist() == [0, 0, 1]
+    assert np.isnan(table.duration_ms_M).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-100, 200), min_size=1, max_size=6))
+def test_a_table_does_not_depend_on_the_tables_before_it(minutes: list[int]) -> None:
+    walked = tables()
+    for minute in minutes:
+        one = walked.as_of(START + minute * MINUTE)
+    other = tables().as_of(START + minutes[-1] * MINUTE)
+    for field in fields(ItemTable):
+        name = field.name
+        if name in ("as_of_ms", "topics"):
+            assert getattr(one, name) == getattr(other, name)
+        else:
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-6, err_msg=name)
+
+
+def test_a_request_gets_the_last_snapshot_at_or_before_it() -> None:
+    times = np.array([0, HOUR - 1, HOUR, 5 * HOUR + 1])
+    assert tables().snapshot_ms(times).tolist() == [0, 0, HOUR, 5 * HOUR]
