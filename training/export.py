@@ -55,7 +55,7 @@ def export_rerank(trained: TrainedRerank, items: ItemTable, rows: CandidateRows,
     of it. `rows` are validation data that the difference is measured on. The graph carries stage, features, tasks and schema
     fingerprint as metadata. Raises ExportError above `TOLERANCE` or without rows; then nothing is written.
     """
-    example = _dense_example(Stage.RERANK) | _sequence_example(trained.model.attention.query.in_features)
+    example = _dense_example(Stage.RERANK) | _sequence_example(trained.model.attention.item.in_features)
     graph = _Graph(_Probabilities(trained.model), Stage.RERANK, example, PROBABILITY_OUTPUT, trained.tasks)
     return _write(graph, deep_inputs(rows, items, trained.embeddings.tables()), path)
 

@@ -27,7 +27,7 @@ class DeepRanker(nn.Module):
         super().__init__()
         self.dense = DenseInput(features)
         self.attention = TargetAttention(item_width)
-        self.mixture = MixtureOfExperts(self.dense.width + item_width + self.attention.width, n_tasks)
+        self.mixture = MixtureOfExperts(self.dense.width + item_width + self.attention.output_width, n_tasks)
 
     def forward(
         self,

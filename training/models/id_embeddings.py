@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from features.embeddings import ItemEmbeddings
 from features.item_table import ItemTable
 
-_INIT_STD = 0.05
+# Few accounts and topics explain most of who likes what, so they start large enough for target attention to see which items share
+# one; a media vector starts small, as most are rare and noise is all that they would add.
+_MEDIA_STD = 0.05
+_GROUP_STD = 0.3
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class EmbeddingConfig:
     min_occurrences: int = 5
     media_dropout: float = 0.1  # share of candidates whose media vector is hidden in training
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an admission count that would admit ids that never occur."""
+        if self.min_occurrences < 1:
+            raise ValueError(f"EmbeddingConfig.min_occurrences must be at least 1, got {self.min_occurrences}")
+
     @property
     def width(self) -> int:
         """K, the width of one item."""
@@ -39,7 +47,7 @@ class IdEmbeddings(nn.Module):
 
     Ids that occur less than `min_occurrences` times share a zero vector that is never trained, as in Monolith's admission
     (algorithms.md, section 5): the model learns what to make of an unknown item from the rare ones, and serving hands it the
-    same zeros for items newer than the model. Admitted rows start with small noise.
+    same zeros for items newer than the model. Admitted rows start with noise.
     """
 
     author_M: Tensor
@@ -52,16 +60,12 @@ class IdEmbeddings(nn.Module):
         self.register_buffer("author_M", _closed(items.author_row_M, -1))
         self.register_buffer("topic_M", _closed(items.topic_M, -1))
         count_M = np.bincount(row_X[row_X >= 0].ravel(), minlength=len(items.media_id_M)).astype(np.float64)
-        media_M = np.arange(len(count_M))
-        self.media = _Table(_occurrences(media_M, count_M, len(count_M)), config.media_width, config.min_occurrences)
-        self.account = _Table(
-            _occurrences(items.author_row_M, count_M, len(items.account_id_U)),
-            config.account_width,
-            config.min_occurrences,
-        )
-        self.topic = _Table(
-            _occurrences(items.topic_M, count_M, len(items.topics)), config.topic_width, config.min_occurrences
-        )
+        account_U = _occurrences(items.author_row_M, count_M, len(items.account_id_U))
+        topic_T = _occurrences(items.topic_M, count_M, len(items.topics))
+        least = config.min_occurrences
+        self.media = _Table(count_M >= least, config.media_width, _MEDIA_STD)
+        self.account = _Table(account_U >= least, config.account_width, _GROUP_STD)
+        self.topic = _Table(topic_T >= least, config.topic_width, _GROUP_STD)
 
     def forward(self, row_X: Tensor) -> Tensor:
         """Vectors [*X, K]; zeros for row -1 and for ids that were not admitted."""
@@ -87,12 +91,11 @@ class _Table(nn.Module):
 
     slot_I: Tensor
 
-    def __init__(self, count_I: NDArray[np.float64], width: int, min_occurrences: int) -> None:
+    def __init__(self, admitted_I: NDArray[np.bool_], width: int, std: float) -> None:
         super().__init__()
-        admitted_I = count_I >= max(min_occurrences, 1)
         self.register_buffer("slot_I", _closed(np.where(admitted_I, np.cumsum(admitted_I), 0), 0))
         self.embedding = nn.Embedding(int(admitted_I.sum()) + 1, width, padding_idx=0, sparse=True)
-        nn.init.normal_(self.embedding.weight, std=_INIT_STD)
+        nn.init.normal_(self.embedding.weight, std=std)
         self.embedding.weight.data[0] = 0
 
     def forward(self, id_X: Tensor) -> Tensor:

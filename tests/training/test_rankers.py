@@ -1,0 +1,104 @@
+"""Both rankers on planted signal: they find what is there, and nothing where nothing is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.models.worlds import TASKS, item_table, ranking_set
+from training.errors import FitError
+from training.fit import FitConfig
+from training.models.id_embeddings import EmbeddingConfig
+from training.rankers import RankConfig, RerankConfig, TrainedRerank, kept_tasks, train_rank, train_rerank
+from training.ranking_set import RankingSet
+
+FIT = FitConfig(epochs=5, batch_rows=1000, learning_rate=5e-3, embedding_learning_rate=2e-2)
+RANK = RankConfig(fit=FIT)
+RERANK = RerankConfig(fit=FIT, embeddings=EmbeddingConfig(4, 4, 4))
+
+
+@pytest.fixture(name="sets", scope="module")
+def _sets() -> tuple[RankingSet, RankingSet]:
+    return tuple(ranking_set(n, seed, sequence_weight=4.0) for seed, n in enumerate((1500, 400)))  # type: ignore[return-value]
+
+
+@pytest.fixture(name="deep", scope="module")
+def _deep(sets: tuple[RankingSet, RankingSet]) -> TrainedRerank:
+    return train_rerank(RERANK, *sets, item_table())
+
+
+def shuffled(rows: RankingSet) -> RankingSet:
+    return replace(rows, label_NT=np.random.default_rng(5).permutation(rows.label_NT))
+
+
+def test_the_light_ranker_learns_the_dense_signal(sets: tuple[RankingSet, RankingSet]) -> None:
+    trained = train_rank(RANK, *sets)
+    assert trained.tasks == TASKS
+    assert all(found.auc > 0.7 and found.gauc > 0.69 and found.ece < 0.06 for found in trained.metrics.values())
+
+
+def test_the_deep_ranker_sees_the_sequence_that_the_light_one_cannot(
+    sets: tuple[RankingSet, RankingSet], deep: TrainedRerank
+) -> None:
+    light = train_rank(RANK, *sets)
+    assert deep.metrics["click"].auc > light.metrics["click"].auc + 0.05
+
+
+def test_no_expert_is_the_only_one_that_is_heard(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
+    gate_NTE = deep.model.mixture.gate_NTE(torch.randn(500, deep.model.mixture.gates.in_features))
+    assert gate_NTE.mean(dim=0).max() < 0.9
+
+
+@pytest.mark.parametrize("stage", ["rank", "rerank"])
+def test_shuffled_labels_teach_nothing(sets: tuple[RankingSet, RankingSet], stage: str) -> None:
+    train, valid = (shuffled(rows) for rows in sets)
+    trained = train_rank(RANK, train, valid) if stage == "rank" else train_rerank(RERANK, train, valid, item_table())
+    assert abs(trained.metrics["click"].auc - 0.5) < 0.04
+
+
+def test_the_light_ranker_follows_its_teacher(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
+    """A teacher that saw true labels rescues a student whose own labels say nothing."""
+    train, valid = shuffled(sets[0]), sets[1]
+    taught = train_rank(RankConfig(fit=FIT, soft_weight=0.9), train, valid, deep)
+    assert taught.metrics["click"].auc > 0.68
+
+
+def test_the_same_seed_gives_the_same_probabilities(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
+    again = train_rerank(RERANK, *sets, item_table())
+    assert np.array_equal(deep.probabilities(sets[1]), again.probabilities(sets[1]))
+
+
+def test_probabilities_do_not_depend_on_which_requests_are_asked_together(
+    sets: tuple[RankingSet, RankingSet], deep: TrainedRerank
+) -> None:
+    valid = sets[1]
+    alone = deep.probabilities(valid.select(slice(7, 8)))
+    assert np.allclose(deep.probabilities(valid)[70:80], alone, atol=1e-6)
+
+
+def test_tasks_with_few_positives_are_dropped_by_both_rankers(sets: tuple[RankingSet, RankingSet]) -> None:
+    label_NT = sets[0].label_NT.copy()
+    label_NT[:, 1] = np.arange(len(label_NT)) < 49
+    assert kept_tasks(replace(sets[0], label_NT=label_NT), min_positives=50) == ("click", "negative")
+
+
+def test_a_set_without_any_positive_is_refused_with_its_counts(sets: tuple[RankingSet, RankingSet]) -> None:
+    with pytest.raises(FitError, match=r"no task has 50 positives \(click 0, like 0, negative 0\)"):
+        train_rank(RANK, replace(sets[0], label_NT=sets[0].label_NT * 0), sets[1])
+
+
+def test_an_empty_validation_set_is_refused(sets: tuple[RankingSet, RankingSet]) -> None:
+    with pytest.raises(FitError, match="no validation rows"):
+        train_rank(RANK, sets[0], sets[1].select(slice(0, 0)))
+
+
+def test_a_teacher_of_other_tasks_is_refused(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
+    with pytest.raises(FitError, match="the teacher predicts"):
+        train_rank(RANK, *sets, replace(deep, tasks=("click",)))
+
+
+def test_no_rows_have_no_probabilities(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
+    assert deep.probabilities(sets[1].select(slice(0, 0))).shape == (0, 3)
