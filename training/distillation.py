@@ -70,7 +70,7 @@ class ListLoss(StrEnum):
 class StudentConfig:
     """The student. `top` places of the teacher's order count for ListMLE, `temperature` is that of softmax."""
 
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=6, learning_rate=5e-3, batch_rows=8192, patience=4))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=10, batch_rows=8192, patience=4))
     loss: ListLoss = ListLoss.LIST_MLE
     top: int = 50
     temperature: float = 0.5

@@ -26,10 +26,10 @@ class FitConfig:
     """How long and how fast. Learning rates warm up over the first steps and then fall to zero along a cosine."""
 
     epochs: int = 2
-    learning_rate: float = 2e-3
-    embedding_learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
+    embedding_learning_rate: float = 5e-3
     weight_decay: float = 1e-4
-    batch_rows: int = 4096
+    batch_rows: int = 2048  # more steps teach more in one or two epochs than larger batches do
     evaluations_per_epoch: int = 2
     patience: int = 3  # evaluations without progress before training stops
     seed: int = 1
