@@ -30,8 +30,11 @@ class Process:
         return _start_time(self.pid) == self.started
 
 
-def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path) -> Process:
-    """Starts `command` in a session of its own, so that a Ctrl-C in the terminal reaches only us and we end it in order."""
+def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str], cwd: Path) -> Process:
+    """Starts `command` with our environment and `settings` on top of it.
+
+    It gets a session of its own, so that a Ctrl-C in the terminal reaches only us and we end everything in order.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink:
         child = subprocess.Popen(
@@ -39,7 +42,7 @@ def start(name: str, command: Sequence[str], log: Path, environment: Mapping[str
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env=dict(environment),
+            env={**os.environ, **settings},
             cwd=cwd,
             start_new_session=True,
         )

@@ -13,7 +13,7 @@ from bundles import layout
 from features.context import UserContexts
 from features.item_table import ItemTable
 from retrieval_svc.catalogue import Catalogue
-from retrieval_svc.config import RetrievalConfig
+from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
 
 Int64 = NDArray[np.int64]
@@ -40,4 +40,4 @@ def open_sourcing(staged: Path) -> EngineSourcing:
         np.load(staged / layout.ACCOUNT_MEDIA_OFFSETS),
         np.load(staged / layout.ACCOUNT_MEDIA_ROWS),
     )
-    return EngineSourcing(RetrievalEngine(catalogue, RetrievalConfig()))
+    return EngineSourcing(RetrievalEngine(catalogue, SourcingConfig()))

@@ -10,8 +10,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import grpc
@@ -104,9 +104,12 @@ class StackPlan:
     ports: Ports
     dataset: str
     clock: str  # "wall" or "data"
+    settings: Mapping[str, str] = field(
+        default_factory=dict
+    )  # further EXPLORE_ settings of all services, without the prefix
 
     def environment(self, service: str) -> dict[str, str]:
-        """The environment of one service: the caller's, without its EXPLORE_ settings for other services' ports."""
+        """The EXPLORE_ variables of one service; what else is set in the caller's environment holds too."""
         settings = {
             "LISTEN": self.ports.address(service),
             "BUNDLE_ROOT": str(self.bundle_root.resolve()),
@@ -120,7 +123,7 @@ class StackPlan:
                 "VALKEY_URL": self.ports.valkey_url,
                 "CLOCK": self.clock,
             }
-        return {**os.environ, **{f"EXPLORE_{name}": value for name, value in settings.items()}}
+        return {f"EXPLORE_{name}": value for name, value in {**self.settings, **settings}.items()}
 
 
 def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[str], None]) -> RunningStack:
@@ -136,7 +139,8 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
         with Valkey.from_url(plan.ports.valkey_url) as client:
             _wait_for_valkey(client, started[0])
             load_users(client)
-        started.extend(_start_service(plan, service) for service in SERVICES)
+        for service in SERVICES:
+            started.append(launch(service, plan.run / "logs" / f"{service}.log", plan.environment(service)))
         for process in started[1:]:
             wait_ready(process, plan.ports.address(process.name))
             say(f"{process.name:<14} ready on {plan.ports.address(process.name)}")
@@ -220,9 +224,9 @@ def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _start_service(plan: StackPlan, service: str) -> Process:
-    log = plan.run / "logs" / f"{service}.log"
-    return processes.start(service, [sys.executable, "-m", service], log, plan.environment(service), Path.cwd())
+def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
+    """Starts one service with the EXPLORE_ variables in `settings`; it is not ready yet."""
+    return processes.start(service, [sys.executable, "-m", service], log, settings, Path.cwd())
 
 
 def _start_valkey(plan: StackPlan) -> Process:
@@ -235,7 +239,7 @@ def _start_valkey(plan: StackPlan) -> Process:
         "save": "",
     }
     command = [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
-    return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", os.environ, Path.cwd())
+    return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", {}, Path.cwd())
 
 
 def _wait_for_valkey(client: Valkey, process: Process) -> None:

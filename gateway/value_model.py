@@ -6,20 +6,20 @@ Shapes: N candidates, T tasks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.errors import InvalidArgument
+from serving.wire.ranking import MAX_WEIGHT
 
 
 def check_weights(table: str, weights: Mapping[str, float]) -> None:
-    """Raises InvalidArgument naming the weight that is not a finite number, or a table that gives everything 0."""
+    """Raises InvalidArgument naming the weight that is no number or too large, or a table that gives everything 0."""
     for task, weight in weights.items():
-        if not math.isfinite(weight):
-            raise InvalidArgument(f"value_weights.{table}.{task}", f"must be a finite number, got {weight}")
+        if not abs(weight) <= MAX_WEIGHT:
+            raise InvalidArgument(f"value_weights.{table}.{task}", f"must lie within +-{MAX_WEIGHT:g}, got {weight}")
     if not any(weights.values()):
         raise InvalidArgument(
             f"value_weights.{table}", "gives every task weight 0, which orders nothing; set at least one"

@@ -13,10 +13,16 @@ from typing import Any
 import grpc.aio
 import numpy as np
 
+from bundles.bundle import Bundle
+from bundles.store import BundleStore
+from features.dense import FINGERPRINT
+from features.schema import Stage
 from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc
 from serving.columns import RankBatch
+from serving.config import ServiceConfig
 from serving.errors import Overloaded
-from serving.holder import Held, Holder
+from serving.holder import Held, Holder, load_current
+from serving.request_log import RequestLog
 from serving.scorer import Scored, Scorer, Weights
 from serving.selection import select
 from serving.server import Service
@@ -33,11 +39,17 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
     """Decodes, scores in one worker thread (onnxruntime releases the GIL), keeps the best of each user, encodes."""
 
     def __init__(
-        self, stage: str, scorers: Holder[Scorer], telemetry: Telemetry, max_waiting: int = MAX_WAITING
+        self,
+        stage: str,
+        scorers: Holder[Scorer],
+        telemetry: Telemetry,
+        request_log: RequestLog | None = None,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self._stage = stage
         self._scorers = scorers
         self._telemetry = telemetry
+        self._request_log = request_log
         self._max_waiting = max_waiting
         self._waiting = 0
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=stage)
@@ -50,6 +62,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         held = self._scorers.held(batch.bundle_version)
         scored = await self._score(held.value, batch, self._weights(held, batch))
         ranked = select(self._stage, scored, held.value.tasks, batch, held.version)
+        self._record(batch, scored, held)
         elapsed = time.perf_counter() - start
         self._telemetry.observe_stage(self._stage, "ok", elapsed)
         return encode_rank_response(replace(ranked, total_us=round(elapsed * 1e6)))
@@ -68,6 +81,11 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         finally:
             self._waiting -= 1
 
+    def _record(self, batch: RankBatch, scored: Scored, held: Held[Scorer]) -> None:
+        """Logs the request if it is in the sample, behind the scoring that waits for the worker."""
+        if self._request_log is not None and self._request_log.wants(batch.request_id):
+            self._worker.submit(self._request_log.write, batch, scored, held.value.tasks, held.version)
+
     def _weights(self, held: Held[Scorer], batch: RankBatch) -> Weights:
         """The tables as a matrix. Tasks that this bundle does not predict count as 0: an arm may be ahead of a bundle."""
         tasks = held.value.tasks
@@ -80,12 +98,34 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
 
 
 def ranking_service(
-    stage: str, scorers: Holder[Scorer], load: Callable[[], Awaitable[None]], telemetry: Telemetry
+    stage: str,
+    scorers: Holder[Scorer],
+    load: Callable[[], Awaitable[None]],
+    telemetry: Telemetry,
+    request_log: RequestLog | None = None,
 ) -> Service:
     """The service of one ranking stage; `load` puts a scorer into `scorers`."""
-    servicer = RankingServicer(stage, scorers, telemetry)
+    servicer = RankingServicer(stage, scorers, telemetry, request_log)
 
     def register(server: grpc.aio.Server) -> None:
         ranking_pb2_grpc.add_RankingServiceServicer_to_server(servicer, server)
 
     return Service((RANKING,), register, load, servicer.close, scorers.versions)
+
+
+def build_with(
+    stage: Stage, open_scorer: Callable[[Bundle, int], Scorer]
+) -> Callable[[ServiceConfig, Telemetry], Service]:
+    """The composition root of a ranking service whose scorer `open_scorer` makes from a bundle and a number of threads."""
+
+    def build(config: ServiceConfig, telemetry: Telemetry) -> Service:
+        store, scorers = BundleStore(config.bundle_root), Holder[Scorer]()
+        directory = config.request_log
+        log = RequestLog(directory, stage, config.request_log_share) if directory is not None else None
+
+        async def load() -> None:
+            await load_current(store, FINGERPRINT, lambda bundle: open_scorer(bundle, config.onnx_threads), scorers)
+
+        return ranking_service(stage, scorers, load, telemetry, log)
+
+    return build

@@ -25,6 +25,7 @@ class Scored:
     probability_NT: Float32 | None  # None for a scorer without tasks
     features_us: int
     model_us: int
+    dense_NF: Float32 | None = None  # the features that the model read, for the request log
 
 
 class Scorer(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -24,6 +23,8 @@ from serving.wire.columns import (
     to_bytes,
 )
 from serving.wire.contexts import decode_contexts
+
+MAX_WEIGHT = 1e6  # keeps every value finite in float32
 
 
 def encode_rank_request(
@@ -55,8 +56,9 @@ def decode_rank_request(request: RankRequest) -> RankBatch:
     weights = tuple(dict(table.by_task) for table in request.weights)
     for b, table in enumerate(weights):
         for task, weight in table.items():
-            if not math.isfinite(weight):
-                raise InvalidArgument(f"weights[{b}].by_task[{task!r}]", f"is {weight}, must be finite")
+            if not abs(weight) <= MAX_WEIGHT:
+                limit = f"is {weight}, must be a number between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g}"
+                raise InvalidArgument(f"weights[{b}].by_task[{task!r}]", limit)
     keep_B = positive_B(request.keep, users, "keep")
     return RankBatch(request.request_id, contexts, candidates, weights, keep_B, request.bundle_version)
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import faiss
 import pytest
-from hypothesis import settings
 
 from retrieval_svc.catalogue import Catalogue
 from tests.retrieval_svc.worlds import catalogue_of, hand_made
 
-# Properties are about results; how long one example takes depends on what else the machine does.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 faiss.omp_set_num_threads(1)  # as the service does
 
 

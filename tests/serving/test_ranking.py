@@ -32,7 +32,7 @@ TIMEOUT_S = 5.0
 def servicer(scorer: Scorer, max_waiting: int = 64) -> RankingServicer:
     holder = Holder[Scorer]()
     holder.put("v1", scorer)
-    return RankingServicer("rank", holder, MemoryTelemetry(), max_waiting)
+    return RankingServicer("rank", holder, MemoryTelemetry(), max_waiting=max_waiting)
 
 
 def taste_request(last_seen: list[int], media_of_users: list[list[int]], keep: list[int]) -> RankRequest:
