@@ -43,7 +43,7 @@ class Ig2vecConfig:
     batch: int = 8_192
     # Noise accounts drawn per batch and shared by its pairs, which makes the step one matrix product.
     shared_noise: int = 128
-    learning_rate: float = 0.2
+    learning_rate: float = 0.1
     max_tokens: int = 20_000_000  # the most recent ones are used
     seed: int = 0
 

@@ -24,8 +24,8 @@ from training.ig2vec import Ig2vecConfig, main_topics, neighbour_quality, sessio
 from training.snapshots import ItemTables, ItemVectors
 from training.two_tower import Positives, TwoTowerConfig, next_positive_recall, pool, positives, train_media_vectors
 
-SMALL = Ig2vecConfig(dim=8, epochs=10, batch=256, shared_noise=16)
-TOWERS = TwoTowerConfig(dim=8, epochs=4, batch=128)
+SMALL = Ig2vecConfig(dim=8, epochs=10, batch=256, shared_noise=16, learning_rate=0.2)
+TOWERS = TwoTowerConfig(dim=8, epochs=4, batch=128, learning_rate=0.1)
 
 
 def clicks(*visits: tuple[str, int, float]) -> EventLog:
