@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,23 +29,25 @@ class Process:
         return _start_time(self.pid) == self.started
 
 
-def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str], cwd: Path) -> Process:
-    """Starts `command` with our environment and `settings` on top of it.
+def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str]) -> Process:
+    """Starts `command` (an absolute path first) with our environment and `settings` on top of it.
 
     It gets a session of its own, so that a Ctrl-C in the terminal reaches only us and we end everything in order.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as sink:
-        child = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **settings},
-            cwd=cwd,
-            start_new_session=True,
-        )
-    return Process(name, child.pid, _start_time(child.pid) or 0, str(log))
+    pid = os.posix_spawn(
+        command[0],
+        list(command),
+        {**os.environ, **settings},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigmask=(),  # we may have blocked signals; a service must hear its SIGTERM
+    )
+    return Process(name, pid, _start_time(pid) or 0, str(log))
 
 
 def stop(processes: Sequence[Process], grace_s: float) -> list[Process]:

@@ -226,7 +226,7 @@ def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
 
 def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
     """Starts one service with the EXPLORE_ variables in `settings`; it is not ready yet."""
-    return processes.start(service, [sys.executable, "-m", service], log, settings, Path.cwd())
+    return processes.start(service, [sys.executable, "-m", service], log, settings)
 
 
 def _start_valkey(plan: StackPlan) -> Process:
@@ -239,7 +239,7 @@ def _start_valkey(plan: StackPlan) -> Process:
         "save": "",
     }
     command = [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
-    return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", {}, Path.cwd())
+    return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", {})
 
 
 def _wait_for_valkey(client: Valkey, process: Process) -> None:
