@@ -35,11 +35,14 @@ class Strategy:
 
 
 @dataclass(frozen=True)
-class Lift:
-    """How many times more a page is worth than another one's, over the same users."""
+class Lead:
+    """How much more one strategy's items are worth than another's, over the same users.
 
-    over: str
-    ratio: Interval
+    `ratio` is None unless the other's value is surely positive: a multiple of nothing, or of a loss, means nothing.
+    """
+
+    difference: Interval
+    ratio: Interval | None
 
 
 class TruePages:
@@ -92,13 +95,19 @@ def interval(strategy: Strategy) -> Interval:
     return bootstrap_mean(strategy.value_U, np.arange(len(strategy.value_U)))
 
 
-def lift(strategy: Strategy, over: Strategy, seed: int = 0) -> Lift:
-    """Ratio of the means, with a bootstrap over users that keeps the pairs together."""
+def lead(strategy: Strategy, over: Strategy, seed: int = 0) -> Lead:
+    """Difference and ratio of the means, with a bootstrap over users that keeps the pairs together."""
     random, users = np.random.default_rng(seed), len(strategy.value_U)
     draw_RU = random.integers(0, users, size=(_RESAMPLES, users))
-    ratio_R = strategy.value_U[draw_RU].mean(axis=1) / over.value_U[draw_RU].mean(axis=1)
-    low, high = np.quantile(ratio_R, [0.025, 0.975])
-    return Lift(over.name, Interval(float(strategy.value_U.mean() / over.value_U.mean()), float(low), float(high)))
+    mine_R, other_R = strategy.value_U[draw_RU].mean(axis=1), over.value_U[draw_RU].mean(axis=1)
+    mine, other = float(strategy.value_U.mean()), float(over.value_U.mean())
+    ratio = _interval(mine / other, mine_R / other_R) if (other_R > 0).all() else None
+    return Lead(_interval(mine - other, mine_R - other_R), ratio)
+
+
+def _interval(mean: float, resampled_R: Float64) -> Interval:
+    low, high = np.quantile(resampled_R, [0.025, 0.975])
+    return Interval(mean, float(low), float(high))
 
 
 def fetch_pages(

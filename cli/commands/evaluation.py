@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -41,13 +42,18 @@ def evaluate(
     if json_:
         typer.echo(json.dumps(figures))
         return
-    table = Table(title=f"True value per item, {figures['users']} users, bundle {figures['bundle']} (95 % intervals)")
-    for column in ("page", "value per item", "cascade is worth"):
+    Console().print(comparison_table(figures))
+
+
+def comparison_table(figures: dict[str, Any]) -> Table:
+    """The strategies, what an item of their pages is worth, and how far the cascade is ahead."""
+    title = f"True value per item, {figures['users']} users (95 % intervals)"
+    table = Table(title=title, box=box.SIMPLE_HEAD, caption=f"bundle {figures['bundle']}")
+    for column in ("page", "value per item", "cascade minus page", "cascade / page"):
         table.add_column(column, justify="left" if column == "page" else "right")
     for row in figures["pages"]:
-        lift = f"{_text(row['lift'])} times" if row["lift"] else ""
-        table.add_row(row["page"], _text(row["value"]), lift)
-    Console().print(table)
+        table.add_row(row["page"], *(_text(row[key]) for key in ("value", "difference", "ratio")))
+    return table
 
 
 def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
@@ -85,10 +91,10 @@ def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
         with progress.step("valuing pages by the truth"):
             cascade = pages.served("cascade", served)
             others = [pages.popular(size), pages.random(size)]
-    rows = [{"page": cascade.name, "value": asdict(quality.interval(cascade)), "lift": None}]
+    rows = [{"page": cascade.name, "value": asdict(quality.interval(cascade)), "difference": None, "ratio": None}]
     rows += [
-        {"page": o.name, "value": asdict(quality.interval(o)), "lift": asdict(quality.lift(cascade, o, seed).ratio)}
-        for o in others
+        {"page": other.name, "value": asdict(quality.interval(other)), **asdict(quality.lead(cascade, other, seed))}
+        for other in others
     ]
     return {"users": len(pages.user_ids), "seed": seed, "bundle": manifest.version, "page_size": size, "pages": rows}
 
@@ -103,5 +109,5 @@ def _media(address: str, user: str) -> list[int]:
     return [item.media_id for item in response.items]
 
 
-def _text(interval: dict[str, float]) -> str:
-    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+def _text(interval: dict[str, float] | None) -> str:
+    return "" if interval is None else f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
