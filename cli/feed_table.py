@@ -22,7 +22,7 @@ def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
     for name in ("#", "media", "author", "source", "seed\naccount", "value", "diver-\nsity"):
         table.add_column(name, justify="left" if name == "source" else "right", no_wrap=True)
     for task in tasks:
-        table.add_column(f"P({task})".replace("_", "_\n"), justify="right", no_wrap=True)
+        table.add_column(task.replace("_", "_\n"), justify="right", no_wrap=True)
     for item in response.items:
         table.add_row(*_cells(item))
     return Group(table, *(_degradation_lines(response)))
@@ -79,7 +79,8 @@ def _candidate_cells(candidate: CandidateDebug, stages: list[str]) -> list[str]:
 
 def _caption(response: GetFeedResponse) -> str:
     cold = ", cold start: nothing known about this user" if response.cold_start else ""
-    return f"bundle {response.bundle_version}, arm {response.arm}, request {response.request_id}{cold}"
+    about = f"bundle {response.bundle_version}, arm {response.arm}, request {response.request_id}{cold}"
+    return f"columns behind diversity: predicted probability of each action\n{about}"
 
 
 def _degradation_lines(response: GetFeedResponse) -> list[Text]:

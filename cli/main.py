@@ -43,8 +43,9 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Entry point. Exit status 0, 1 for an error that has been explained, 2 for wrong usage, 130 when interrupted."""
-    # A `kill` must clean up like Ctrl-C does: processes that we started would stay otherwise.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A `kill` or a closed terminal must clean up like Ctrl-C does: processes that we started would stay otherwise.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         build()(standalone_mode=True)
     except (CommandError, BundleError, TrainingError) as error:

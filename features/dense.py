@@ -143,5 +143,6 @@ FINGERPRINT = fingerprint(
         "prior_impressions": view.PRIOR_IMPRESSIONS,
         "user_prior_impressions": _USER_PRIOR_IMPRESSIONS,
         "intent_slots": view.INTENT_SLOTS,
+        "neutral_position": NEUTRAL_POSITION,
     },
 )

@@ -15,10 +15,10 @@ from gateway.clock import Clock
 from protos.explore.v1.feedback_pb2 import Event, LogEventsRequest, LogEventsResponse
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceServicer
 from serving.errors import InvalidArgument, Unavailable
+from serving.wire.contexts import MAX_USER_ID
 
 MAX_EVENTS = 1000
 MAX_EVENT_ID = 128
-MAX_USER_ID = 256
 _ACTIONS = frozenset(int(action) for action in Action)
 MAX_CLOCK_SKEW_MS = 5 * 60_000  # how far a device's clock may be ahead of ours
 

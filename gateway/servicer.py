@@ -30,8 +30,8 @@ from protos.explore.v1.feed_pb2_grpc import ExploreServiceServicer
 from serving.deadline import Budget
 from serving.errors import InvalidArgument
 from serving.holder import Holder
+from serving.wire.contexts import MAX_USER_ID
 
-MAX_USER_ID = 256
 MAX_SURFACE = 64
 DEFAULT_SURFACE = "explore"
 

@@ -83,7 +83,7 @@ def tiny() -> Recipe:
         base,
         name="tiny",
         ig2vec=replace(base.ig2vec, dim=32, epochs=3),
-        two_tower=replace(base.two_tower, dim=16, epochs=3),
+        two_tower=replace(base.two_tower, dim=16),
         rerank=RerankConfig(short, EmbeddingConfig(media_width=8, account_width=8), min_positives=30),
         rank=RankConfig(short, min_positives=30),
         n_slates=150,

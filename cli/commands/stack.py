@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -159,8 +158,8 @@ def _watch(stack: RunningStack) -> None:
 
 
 def _end(stack: RunningStack, workspace: Workspace) -> None:
-    with suppress(KeyboardInterrupt):  # a second Ctrl-C must not leave half of the processes behind
-        killed = stacks.stop(stack, workspace.run)
-        for process in killed:
-            Console(stderr=True).print(f"{process.name} did not end by itself and was killed", style="yellow")
-        Console().print("everything has ended")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of the processes behind
+    for process in stacks.stop(stack, workspace.run):
+        Console(stderr=True).print(f"{process.name} did not end by itself and was killed", style="yellow")
+    Console().print("everything has ended")

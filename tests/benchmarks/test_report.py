@@ -1,0 +1,36 @@
+"""Results of benchmarks: bounds, the JSON, and the exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report import at_least, at_most, finish
+
+
+@pytest.mark.parametrize(("value", "ok"), [(2.0, True), (1.99, False), (float("nan"), False)])
+def test_a_lower_bound_holds_or_fails(value: float, ok: bool) -> None:
+    assert at_least("x", value, 2.0).ok is ok
+
+
+@pytest.mark.parametrize(("value", "ok"), [(2.0, True), (2.01, False), (float("nan"), False)])
+def test_an_upper_bound_holds_or_fails(value: float, ok: bool) -> None:
+    assert at_most("x", value, 2.0).ok is ok
+
+
+def test_a_failed_check_is_an_exit_status(tmp_path: Path) -> None:
+    good, bad = at_least("a", 3, 2), at_least("b", 1, 2)
+    assert (finish("n", "c", {}, [good], tmp_path / "r"), finish("n", "c", {}, [good, bad], tmp_path / "r")) == (0, 1)
+
+
+def test_the_result_tells_command_machine_versions_and_checks(tmp_path: Path) -> None:
+    finish("n", "python -m benchmarks.n", {"x": 1}, [at_least("a", 3, 2)], tmp_path / "n.json")
+    result = json.loads((tmp_path / "n.json").read_text())
+    assert (result["command"], result["figures"], result["machine"]["cores"] > 0) == (
+        "python -m benchmarks.n",
+        {"x": 1},
+        True,
+    )
+    assert result["checks"] == [{"name": "a", "value": 3, "bound": ">= 2", "ok": True}]

@@ -1,0 +1,71 @@
+"""A page as people and as programs read it."""
+
+from __future__ import annotations
+
+from rich.console import Console, RenderableType
+
+from cli.feed_table import as_json, debug_tables, page_table
+from protos.explore.v1.feed_pb2 import (
+    CandidateDebug,
+    Degradation,
+    DegradationReason,
+    FeedDebug,
+    FeedItem,
+    GetFeedResponse,
+    StageDebug,
+    StagePlacement,
+    TaskProbability,
+)
+
+ITEM = FeedItem(
+    media_id=2**53 + 1,
+    author_id=7,
+    value=1.25,
+    diversity_factor=0.625,
+    task_probabilities=[TaskProbability(task="like", probability=0.5)],
+    source="account_nn",
+    seed_account_id=9,
+)
+
+
+def _text(renderable: RenderableType) -> str:
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_a_row_shows_media_author_source_seed_value_and_probabilities() -> None:
+    row = next(
+        line for line in _text(page_table(GetFeedResponse(items=[ITEM]), "42")).splitlines() if "account_nn" in line
+    )
+    assert row.split() == ["1", str(2**53 + 1), "7", "account_nn", "9", "1.2500", "0.62", "0.500"]
+
+
+def test_an_item_without_value_or_seed_shows_a_dash_and_not_a_zero() -> None:
+    bare = FeedItem(media_id=1, author_id=2, source="fresh", diversity_factor=1)
+    row = next(line for line in _text(page_table(GetFeedResponse(items=[bare]), "42")).splitlines() if "fresh" in line)
+    assert row.split() == ["1", "1", "2", "fresh", "-", "-", "1.00"]
+
+
+def test_a_degradation_is_shown() -> None:
+    lost = Degradation(stage="rank", reason=DegradationReason.DEGRADATION_REASON_DEADLINE, detail="too late")
+    assert "degraded: rank: DEADLINE: too late" in _text(page_table(GetFeedResponse(degradations=[lost]), "42"))
+
+
+def test_a_cold_start_is_said() -> None:
+    assert "cold start" in _text(page_table(GetFeedResponse(cold_start=True), "42"))
+
+
+def test_debug_shows_where_a_candidate_ended() -> None:
+    placed = StagePlacement(stage="rank", rank=99, score=0.5)
+    candidate = CandidateDebug(
+        media_id=5, source="fresh", placements=[placed], dropped="rank: rank 100 of 150, kept 50"
+    )
+    debug = FeedDebug(stages=[StageDebug(stage="rank", candidates_in=150, candidates_out=50)], candidates=[candidate])
+    assert "100 / 0.500" in _text(debug_tables(debug))
+    assert "rank: rank 100 of 150, kept 50" in _text(debug_tables(debug))
+
+
+def test_json_keeps_large_ids_whole() -> None:
+    assert as_json(GetFeedResponse(items=[ITEM]))["items"][0]["media_id"] == str(2**53 + 1)  # type: ignore[index]
