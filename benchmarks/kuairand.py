@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
-from benchmarks.report import at_least, command_line, finish
+from benchmarks.report import Result, at_least, command_line, finish
 from cli.progress import steps
 from cli.sourcing import open_sourcing
 from training import pipeline
@@ -44,9 +44,8 @@ def main() -> int:
             staged = Path(scratch) / f"bundle-{seed}"
             runs.append(pipeline.train(_recipe(dataset).seeded(seed), dataset, staged, open_sourcing, progress).metrics)
     figures = {"examples": runs[0]["examples"], "seeds": arguments.seeds, "tasks": _tasks(runs)}
-    Console().print(_table(figures))
     checks = [at_least("click AUC, deep ranker, worst seed", figures["tasks"]["click"]["rerank"]["min"], MIN_CLICK_AUC)]
-    return finish("kuairand", command_line("benchmarks.kuairand"), figures, checks)
+    return finish(Result("kuairand", command_line("benchmarks.kuairand"), figures, checks, [_table(figures)]))
 
 
 def _recipe(dataset: Dataset) -> Recipe:
@@ -82,7 +81,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 def _table(figures: dict[str, Any]) -> Table:
     shown, seeds = figures["examples"]["test"], figures["seeds"]
     title = f"KuaiRand-Pure, 2 to 4 May 2022: {shown:,} impressions, {seeds} seeds (mean, min to max)"
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     for column in ("task", "positives", "base rate", "deep ranker AUC", "light ranker AUC"):
         table.add_column(column, justify="left" if column == "task" else "right")
     for task, found in figures["tasks"].items():

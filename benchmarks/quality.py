@@ -12,9 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from benchmarks.report import at_least, command_line, finish
+from benchmarks.report import TABLES, Result, at_least, command_line, finish
 from cli.commands.data import WorldSize, make_simulated
 from cli.commands.evaluation import compare, comparison_table
 from cli.commands.train import train_bundle
@@ -32,8 +30,6 @@ def main() -> int:
     size, recipe = (WorldSize.TINY, "tiny") if arguments.quick else (WorldSize.DEFAULT, "default")
     users = 200 if arguments.quick else 500
     runs = [_run(size, recipe, seed, users) for seed in range(1, arguments.seeds + 1)]
-    for run in runs:
-        Console().print(comparison_table(run))
     checks = [
         at_least("cascade / popularity, worst lower bound", _worst(runs, "popularity", "ratio"), RATIO_TO_POPULARITY),
         at_least(
@@ -42,7 +38,9 @@ def main() -> int:
         at_least("funnel value, worst mean", min(run["funnel_value"]["mean"] for run in runs), FUNNEL_VALUE),
     ]
     name = "quality_quick" if arguments.quick else "quality"
-    return finish(name, command_line("benchmarks.quality"), {"runs": runs}, checks)
+    tables = [comparison_table(run) for run in runs]
+    result = Result(name, command_line("benchmarks.quality"), {"runs": runs}, checks, tables)
+    return finish(result, tables=None if arguments.quick else TABLES)
 
 
 def _run(size: WorldSize, recipe: str, seed: int, users: int) -> dict[str, Any]:

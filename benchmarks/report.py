@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -14,10 +15,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
+TABLES = Path(__file__).parents[1] / "docs" / "benchmarks"
 _LIBRARIES = ("faiss-cpu", "grpcio", "numpy", "onnxruntime", "polars", "protobuf", "torch")
 
 
@@ -41,25 +44,52 @@ def at_most(name: str, value: float, bound: float) -> Check:
     return Check(name, value, f"<= {bound:g}", value <= bound)
 
 
-def finish(
-    name: str, command: str, figures: Mapping[str, Any], checks: Sequence[Check], out: Path | None = None
-) -> int:
-    """Prints the checks, writes the JSON and returns the exit status: 1 if a check failed."""
-    path = out or RESULTS / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    result = {
-        "benchmark": name,
-        "command": command,
+@dataclass(frozen=True)
+class Result:
+    """What a benchmark found. `figures` is plain JSON; `tables` say the same to people."""
+
+    name: str
+    command: str
+    figures: Mapping[str, Any]
+    checks: Sequence[Check]
+    tables: Sequence[RenderableType] = ()
+
+
+def finish(result: Result, results: Path = RESULTS, tables: Path | None = TABLES) -> int:
+    """Prints the tables and writes them and the JSON. Exit status: 1 if a check failed. Without `tables` no document changes."""
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{result.name}.json").write_text(
+        json.dumps(_described(result), indent=2, allow_nan=False) + "\n", "utf-8"
+    )
+    shown = [*result.tables, _checks_table(result)]
+    Console().print(*shown)
+    if tables is not None:
+        tables.mkdir(parents=True, exist_ok=True)
+        (tables / f"{result.name}.md").write_text(_document(result, shown), "utf-8")
+    return 0 if all(check.ok for check in result.checks) else 1
+
+
+def _described(result: Result) -> dict[str, Any]:
+    return {
+        "benchmark": result.name,
+        "command": result.command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "machine": {"processor": _processor(), "cores": _cores(), "python": platform.python_version()},
         "versions": {library: metadata.version(library) for library in _LIBRARIES},
-        "figures": figures,
-        "checks": [asdict(check) for check in checks],
+        "figures": result.figures,
+        "checks": [asdict(check) for check in result.checks],
     }
-    path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    Console().print(_table(name, checks))
-    return 0 if all(check.ok for check in checks) else 1
+
+
+def _document(result: Result, shown: Sequence[RenderableType]) -> str:
+    paper = Console(width=110, record=True, file=io.StringIO())
+    paper.print(*shown)
+    text = "\n".join(line.rstrip() for line in paper.export_text().splitlines())
+    about = (
+        f"`{result.command}` on {_processor()}, {_cores()} cores; figures in `benchmarks/results/{result.name}.json`."
+    )
+    return f"# {result.name}\n\n{about}\n\n```\n{text}\n```\n"
 
 
 def command_line(module: str) -> str:
@@ -67,11 +97,11 @@ def command_line(module: str) -> str:
     return " ".join(["python -m", module, *(argument if "/" not in argument else "PATH" for argument in sys.argv[1:])])
 
 
-def _table(name: str, checks: Sequence[Check]) -> Table:
-    table = Table(title=f"{name}: checks")
+def _checks_table(result: Result) -> Table:
+    table = Table(title="Checks", box=box.SIMPLE_HEAD)
     for column in ("check", "value", "bound", ""):
         table.add_column(column, justify="right" if column == "value" else "left")
-    for check in checks:
+    for check in result.checks:
         table.add_row(check.name, f"{check.value:.4g}", check.bound, "[green]ok" if check.ok else "[red]failed")
     return table
 

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.actions import Action, action_name
+from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.datasets.simulate import World
@@ -22,7 +23,6 @@ from training.metrics import Interval, bootstrap_mean
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
-NON_RECOMMENDABLE_THRESHOLD = 0.2
 _RESAMPLES = 2_000
 
 

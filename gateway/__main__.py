@@ -75,7 +75,7 @@ class Gateway:
         check_weights(config.value_weights, tables[config.value_weights])
         if config.clock == "data":
             self._clock = clock_from(bundle.manifest.as_of_ms)
-        popular = PopularMedia.from_items(ItemTable.open(bundle.path / ITEMS))
+        popular = PopularMedia.from_items(ItemTable.open(bundle.path / ITEMS), config.non_recommendable_threshold)
         return Pipeline(
             users=Users(self._store, config.state_timeout_s),
             sourcing=SourcingStage(config.funnel.retrieval, self._retrieval, popular),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from features.schema import Stage
 from gateway.diversity import DiversityConfig
 from serving.config import Address, Seconds, ServiceConfig
@@ -62,6 +63,7 @@ class GatewayConfig(ServiceConfig):
     value_weights: str = "default"  # name of a table in the bundle
     diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)
     diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)
+    non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
     clock: Literal["wall", "data"] = "wall"  # data: time starts where the bundle's log ends (docs/decisions/0004)
 
     @property

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.actions import POSITIVE_ACTIONS, Action
+from features.integrity import NON_RECOMMENDABLE_THRESHOLD, has_scores, recommendable
 from features.item_table import ItemTable
 from serving.columns import CandidateColumns
 
 POPULAR_SOURCE = "popular_fallback"
 POPULAR_LENGTH = 5_000  # more than a user's remembered `seen` media plus a full set of candidates
-NON_RECOMMENDABLE_THRESHOLD = 0.2
 _PRIOR_IMPRESSIONS = 50.0
 
 Int64 = NDArray[np.int64]
@@ -30,13 +30,15 @@ class PopularMedia:
     author_id_P: Int64
 
     @classmethod
-    def from_items(cls, items: ItemTable) -> PopularMedia:
+    def from_items(cls, items: ItemTable, threshold: float = NON_RECOMMENDABLE_THRESHOLD) -> PopularMedia:
         """Orders by recent positive actions per impression, smoothed to the base rate; leaves out what may not be recommended."""
         positive = [int(action) for action in sorted(POSITIVE_ACTIONS)]
         done_M = items.recent_counts_MA[:, positive].sum(axis=1)
         prior = float(items.base_rate_A[positive].sum()) * _PRIOR_IMPRESSIONS
         rate_M = (done_M + prior) / (items.recent_counts_MA[:, Action.IMPRESSION] + _PRIOR_IMPRESSIONS)
-        eligible_M = _recommendable(items.non_recommendable_M) & (items.created_at_ms_M <= items.as_of_ms)
+        score_M = items.non_recommendable_M
+        allowed_M = recommendable(score_M, threshold, allow_missing=not has_scores(score_M))
+        eligible_M = allowed_M & (items.created_at_ms_M <= items.as_of_ms)
         order = np.flatnonzero(eligible_M)[np.argsort(-rate_M[eligible_M], kind="stable")][:POPULAR_LENGTH]
         return cls(items.media_id_M[order], items.account_id_U[items.author_row_M[order]])
 
@@ -52,11 +54,3 @@ class PopularMedia:
             score_N=np.full(len(row_N), np.nan, dtype=np.float32),
             sources=(POPULAR_SOURCE,),
         )
-
-
-def _recommendable(score_M: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """A missing score is no permission, unless this installation has no integrity model at all."""
-    missing_M = np.isnan(score_M)
-    if missing_M.all():
-        return missing_M
-    return ~missing_M & (score_M <= NON_RECOMMENDABLE_THRESHOLD)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
+from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from retrieval_svc.eligibility import MissingScore
 from retrieval_svc.sources import SOURCES
 from serving.config import Address, ServiceConfig
@@ -40,7 +41,7 @@ class SourcingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source_weights: SourceWeights = Field(default_factory=lambda: dict(SOURCE_WEIGHTS))  # not named: not asked
-    non_recommendable_threshold: float = Field(default=0.2, ge=0, le=1)
+    non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)
     missing_integrity_score: MissingScore = "auto"
     over_propose: float = Field(default=2.0, ge=1, le=100)  # proposals asked for per candidate of a source's share
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from features.context import UserContexts
 from features.history import History, join_history
+from features.integrity import recommendable
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.ragged import Int64, contains
 from retrieval_svc.seeds import hidden_accounts
@@ -82,8 +83,7 @@ class NotRecommendable:
         allow_missing = self.missing == "allow"
         if self.missing == "auto":
             allow_missing = not audience.catalogue.has_integrity_scores
-        # Written so that NaN, which compares false with everything, is refused unless it is allowed on purpose.
-        return ~((score_P <= self.threshold) | (np.isnan(score_P) & allow_missing))
+        return ~recommendable(score_P, self.threshold, allow_missing)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,13 +10,13 @@ import numpy as np
 from protos.explore.v1 import retrieval_pb2, retrieval_pb2_grpc
 from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.sourced import Sourced, SourcingReports
-from serving.errors import InvalidArgument, Overloaded
+from serving.errors import InvalidArgument
 from serving.holder import Holder
 from serving.telemetry import Telemetry
 from serving.wire import RetrieveBatch, decode_retrieve_request, encode_candidates
+from serving.worker import MAX_WAITING, Worker
 
 STAGE = "retrieval"
-MAX_WAITING = 64  # calls that may wait for the worker; more would only time out
 
 
 class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
@@ -28,8 +26,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         self, engines: Holder[RetrievalEngine], max_count: int, telemetry: Telemetry, max_waiting: int = MAX_WAITING
     ) -> None:
         self._engines, self._max_count, self._telemetry = engines, max_count, telemetry
-        self._max_waiting, self._waiting = max_waiting, 0
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=STAGE)
+        self._worker = Worker(STAGE, max_waiting)
 
     async def Retrieve(self, request: retrieval_pb2.RetrieveRequest, context: Any) -> retrieval_pb2.RetrieveResponse:
         """The RPC. Every error it raises on purpose is one of `serving.errors`."""
@@ -50,7 +47,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     async def close(self) -> None:
         """Ends the worker; what waits is dropped."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.close()
 
     def _check_counts(self, batch: RetrieveBatch) -> None:
         if (batch.count_B > self._max_count).any():
@@ -58,15 +55,8 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
             raise InvalidArgument(f"counts[{b}]", f"is {batch.count_B[b]}, must be at most {self._max_count}")
 
     async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch) -> Sourced:
-        if self._waiting >= self._max_waiting:
-            raise Overloaded(f"{STAGE} has {self._waiting} calls waiting")
         seen_B = np.split(batch.seen.media_id_S, batch.seen.offsets[1:-1])
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._worker, engine.retrieve, batch.contexts, seen_B, batch.count_B)
-        finally:
-            self._waiting -= 1
+        return await self._worker.run(engine.retrieve, batch.contexts, seen_B, batch.count_B)
 
 
 def encode_reports(reports: SourcingReports) -> list[retrieval_pb2.SourcingReport]:

