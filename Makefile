@@ -7,6 +7,9 @@ TORCH  := $(shell grep -om1 'torch==[0-9.]*' pyproject.toml)
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 
+# OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: up setup test lint types protos proto-lint proto-drift imports format clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it

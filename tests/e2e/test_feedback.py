@@ -1,0 +1,71 @@
+"""What users do changes their next page, through the real gateway and a real Valkey."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+import polars as pl
+import pytest
+
+from protos.explore.v1.feedback_pb2 import Action, Event, LogEventsRequest, LogEventsResponse
+from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
+from tests.e2e.conftest import Served
+
+SECOND_MS = 1_000
+
+
+def _log(served: Served, user_id: str, action: Action, media: list[tuple[int, int]]) -> LogEventsResponse:
+    now_ms = time.time_ns() // 1_000_000
+    events = [
+        Event(
+            event_id=f"{user_id}-{Action.Name(action)}-{media_id}",
+            user_id=user_id,
+            media_id=media_id,
+            author_id=author_id,
+            action=action,
+            event_time_ms=now_ms - SECOND_MS * (len(media) - place),
+        )
+        for place, (media_id, author_id) in enumerate(media)
+    ]
+    with grpc.insecure_channel(served.stack.ports.address("gateway")) as channel:
+        return FeedbackServiceStub(channel).LogEvents(LogEventsRequest(events=events), timeout=10)
+
+
+def _media_of_a_busy_author(served: Served) -> list[tuple[int, int]]:
+    media = served.dataset.media.filter(pl.col("non_recommendable_score") < 0.1)
+    author = media.group_by("author_id").len().sort("len", "author_id", descending=True)["author_id"][0]
+    return media.filter(pl.col("author_id") == author).head(5).select("media_id", "author_id").rows()
+
+
+def test_likes_of_a_newcomer_make_the_next_page_personal(served: Served) -> None:
+    before = served.page("newcomer")
+    stored = _log(served, "newcomer", Action.ACTION_LIKE, _media_of_a_busy_author(served))
+    after = served.page("newcomer", debug=True)
+    sources = {candidate.source for candidate in after.debug.candidates}
+    assert (before.cold_start, stored.accepted, after.cold_start) == (True, 5, False)
+    assert {"account_nn", "engaged_accounts"} & sources
+
+
+def test_an_author_whose_media_were_hidden_is_not_even_a_candidate(served: Served) -> None:
+    likes = _media_of_a_busy_author(served)
+    author = likes[0][1]
+    _log(served, "hider", Action.ACTION_LIKE, likes[:4])
+    liked = served.page("hider", debug=True)
+    _log(served, "hider", Action.ACTION_HIDE, likes[4:])
+    hidden = served.page("hider", debug=True)
+    assert author in {candidate.author_id for candidate in liked.debug.candidates}
+    assert author not in {candidate.author_id for candidate in hidden.debug.candidates}
+
+
+def test_sending_events_again_changes_nothing(served: Served) -> None:
+    first = _log(served, "repeater", Action.ACTION_LIKE, _media_of_a_busy_author(served))
+    again = _log(served, "repeater", Action.ACTION_LIKE, _media_of_a_busy_author(served))
+    assert (first.accepted, first.duplicates, again.accepted, again.duplicates) == (5, 0, 0, 5)
+
+
+def test_a_wrong_event_is_named(served: Served) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        _log(served, "", Action.ACTION_LIKE, [(7, 3)])
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert (caught.value.details() or "").startswith("events[0].user_id")
