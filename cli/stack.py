@@ -25,6 +25,7 @@ from cli.errors import StackError
 from cli.processes import Process
 from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
+from serving.status import LOADING
 
 SERVICES = ("retrieval_svc", "prerank_svc", "rank_svc", "rerank_svc", "gateway")
 VALKEY = "valkey"
@@ -198,21 +199,30 @@ def stop(stack: RunningStack, run: Path) -> list[Process]:
 
 
 def wait_ready(process: Process, address: str, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Returns once the service says SERVING. Raises StackError if it ends or does not get ready in time."""
+    """Returns once the service says SERVING.
+
+    Raises StackError if it ends, says why it cannot serve, or does not get ready in time.
+    """
     deadline = time.monotonic() + timeout_s
     with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        while not is_serving(stub):
-            if not process.alive():
-                raise StackError(
-                    f"{process.name} ended while it was starting; the end of {process.log}:",
-                    processes.last_lines(process),
-                )
-            if time.monotonic() > deadline:
+        health = health_pb2_grpc.HealthStub(channel)
+        while not is_serving(health):
+            if refusal := _refusal(channel):
+                raise StackError(f"{process.name} cannot serve: {refusal}", "`explore train` makes a bundle that fits")
+            if not process.alive() or time.monotonic() > deadline:
                 raise StackError(
                     f"{process.name} did not get ready; the end of {process.log}:", processes.last_lines(process)
                 )
             time.sleep(_POLL_S)  # a health watch would not notice a process that dies before it listens
+
+
+def _refusal(channel: grpc.Channel) -> str:
+    """Why the service behind the channel is not ready, if it says so; empty while it is loading or not listening yet."""
+    try:
+        reason = StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=1.0).not_ready_reason
+    except grpc.RpcError:
+        return ""
+    return "" if reason == LOADING else reason
 
 
 def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:

@@ -11,14 +11,14 @@ from protos.explore.v1 import status_pb2, status_pb2_grpc
 
 STATUS: str = status_pb2.DESCRIPTOR.services_by_name["StatusService"].full_name
 
-_NOT_LOADED = "loading"
+LOADING = "loading"  # `not_ready_reason` until the first attempt has ended
 
 
 class Status(status_pb2_grpc.StatusServiceServicer):
     """Kept up to date by the server; `not_ready_reason` is empty once the service is ready."""
 
     def __init__(self, service: str, versions: Callable[[], list[str]]) -> None:
-        self.not_ready_reason = _NOT_LOADED
+        self.not_ready_reason = LOADING
         self._service = service
         self._versions = versions
         self._started_at_ms = time.time_ns() // 1_000_000

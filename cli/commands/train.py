@@ -78,7 +78,8 @@ def train_bundle(workspace: Workspace, data: Path, recipe_name: str, seed: int |
 
 
 def is_trained(workspace: Workspace) -> bool:
-    """Whether the active bundle was trained on the data set in use, as it is now."""
+    """Whether the active bundle was trained on the data set in use, as it is now, with the features of this release."""
+    from features.dense import FINGERPRINT
     from training.datasets import load
 
     version = workspace.bundles().current_version()
@@ -86,7 +87,8 @@ def is_trained(workspace: Workspace) -> bool:
         return False
     manifest = workspace.bundles().manifest(version)
     data = workspace.current_dataset()
-    return manifest.dataset == data.name and manifest.as_of_ms == load(data).as_of_ms
+    same_data = manifest.dataset == data.name and manifest.as_of_ms == load(data).as_of_ms
+    return same_data and manifest.schema_fingerprint == FINGERPRINT
 
 
 def metrics_tables(manifest: Manifest) -> Group:

@@ -11,6 +11,7 @@ import pytest
 
 from bundles.store import BundleStore
 from cli import processes
+from cli.errors import StackError
 from cli.processes import Process
 from cli.stack import Ports, ProcessStatus, describe, launch, wait_ready
 from cli.workspace import Workspace
@@ -87,6 +88,12 @@ def test_a_missing_file_is_named_and_refused(
     assert relative in _refusal(start(service), ports).note
 
 
+def test_who_waits_for_a_service_that_refuses_is_told_why(root: Path, start: Start, ports: Ports) -> None:
+    _file(root, FILES["rank_svc"]).unlink()
+    with pytest.raises(StackError, match=r"rank_svc cannot serve: .*counts_MA\.npy"):
+        wait_ready(start("rank_svc"), ports.address("rank_svc"), PATIENCE_S)
+
+
 def test_a_service_gets_ready_once_the_bundle_is_mended(root: Path, start: Start, ports: Ports) -> None:
     path = _file(root, FILES["rank_svc"])
     right = path.read_bytes()
@@ -94,8 +101,9 @@ def test_a_service_gets_ready_once_the_bundle_is_mended(root: Path, start: Start
     process = start("rank_svc")
     _refusal(process, ports)
     path.write_bytes(right)
-    wait_ready(process, ports.address("rank_svc"), PATIENCE_S)
-    assert describe(process, ports).healthy
+    deadline = time.monotonic() + PATIENCE_S
+    while not describe(process, ports).healthy:
+        assert time.monotonic() < deadline
 
 
 def test_a_root_without_bundle_is_refused_with_advice(root: Path, start: Start, ports: Ports) -> None:

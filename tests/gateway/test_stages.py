@@ -1,0 +1,128 @@
+"""Stages as the gateway calls them, over real channels: narrowed, or skipped and said so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import grpc.aio
+import numpy as np
+import pytest
+
+from features.context import UserContexts
+from features.user_state import EMPTY
+from gateway.config import StagePlan
+from gateway.fallback import POPULAR_SOURCE, PopularMedia
+from gateway.feed import Reason, Standing
+from gateway.stages import Call, RankingStage, SourcingStage, reason_of
+from gateway.trace import Trace
+from gateway.users import FeedUser
+from serving.channels import RankingClient, RetrievalClient, open_channel
+from serving.columns import CandidateColumns
+from serving.deadline import Budget
+from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageContractViolation, Unavailable
+from serving.scorer import Scored, Weights
+from serving.testing import ranking_double, serve
+from serving.wire import encode_contexts
+from tests.gateway.feeds import NOW_MS, candidates, feed_request
+
+PLAN = StagePlan(keep=2, share=0.5)
+POPULAR = PopularMedia(np.array([11, 12, 13, 14]), np.array([1, 2, 3, 4]))
+
+
+class LikeScorer:
+    """Predicts one task: P(like) grows with the row; the second media item is one that it does not know."""
+
+    tasks = ("like",)
+
+    def score(self, contexts: UserContexts, columns: CandidateColumns, weight_BT: Weights) -> Scored:
+        probability_N = np.linspace(0.1, 0.9, len(columns)).astype(np.float32)
+        probability_N[columns.media_id_N == 101] = np.nan
+        return Scored((probability_N * weight_BT[0, 0]).astype(np.float32), probability_N[:, None], 0, 0)
+
+
+@pytest.fixture
+async def rank() -> AsyncIterator[RankingStage]:
+    async with serve(ranking_double(LikeScorer(), version="v1")) as channel:
+        yield RankingStage(PLAN, RankingClient(channel, "rank"))
+
+
+@pytest.fixture
+async def nowhere() -> AsyncIterator[grpc.aio.Channel]:
+    async with open_channel("127.0.0.1:1") as channel:
+        yield channel
+
+
+def _call(debug: bool = False, seconds: float = 10.0, version: str = "v1") -> Call:
+    user = FeedUser(EMPTY.context("42", NOW_MS, ""), np.array([11]))
+    messages = encode_contexts(user.contexts)
+    return Call(feed_request(debug=debug), user, messages, {"like": 2.0}, version, Budget(seconds), Trace(debug))
+
+
+def _standing() -> Standing:
+    return Standing.unranked(candidates([4.0, 3.0, 2.0, 1.0]))
+
+
+async def test_a_stage_keeps_its_best_in_its_order(rank: RankingStage) -> None:
+    after = await rank.narrow(_standing(), _call())
+    assert after.candidates.media_id_N.tolist() == [103, 102]
+    assert (after.tasks, after.probability_NT.shape) == (("like",), (2, 1))
+
+
+async def test_debug_changes_nothing_but_what_is_known(rank: RankingStage) -> None:
+    plain, call = await rank.narrow(_standing(), _call()), _call(debug=True)
+    explained = await rank.narrow(_standing(), call)
+    assert explained.candidates.media_id_N.tolist() == plain.candidates.media_id_N.tolist()
+    assert call.trace.dropped == {100: "rank: rank 3 of 3, kept 2", 101: "rank: could not be scored"}
+
+
+async def test_a_stage_without_candidates_is_not_called(rank: RankingStage) -> None:
+    call = _call()
+    assert len((await rank.narrow(Standing.unranked(candidates([])), call)).candidates) == 0
+    assert call.trace.runs == []
+
+
+async def test_a_stage_without_time_is_skipped(rank: RankingStage) -> None:
+    call = _call(seconds=0)
+    after = await rank.narrow(_standing(), call)
+    assert after.candidates.media_id_N.tolist() == [100, 101]
+    assert [(d.stage, d.reason) for d in call.trace.degradations] == [("rank", Reason.DEADLINE)]
+
+
+async def test_a_stage_that_does_not_hold_the_pinned_bundle_is_skipped(rank: RankingStage) -> None:
+    call = _call(version="v2")
+    await rank.narrow(_standing(), call)
+    assert [d.reason for d in call.trace.degradations] == [Reason.UNAVAILABLE]
+
+
+async def test_a_stage_that_nobody_serves_is_skipped(nowhere: grpc.aio.Channel) -> None:
+    call = _call(seconds=0.5)
+    after = await RankingStage(PLAN, RankingClient(nowhere, "rerank")).narrow(_standing(), call)
+    assert after.candidates.media_id_N.tolist() == [100, 101]
+    assert [d.stage for d in call.trace.degradations] == ["rerank"]
+
+
+async def test_without_sourcing_there_are_popular_media_that_the_user_has_not_seen(nowhere: grpc.aio.Channel) -> None:
+    call = _call(seconds=0.5)
+    found = await SourcingStage(StagePlan(keep=3, share=0.5), RetrievalClient(nowhere), POPULAR).source(call)
+    assert (found.candidates.media_id_N.tolist(), found.candidates.sources) == ([12, 13, 14], (POPULAR_SOURCE,))
+    assert "popular media used instead" in call.trace.degradations[0].detail
+
+
+async def test_too_few_candidates_for_a_page_are_said(nowhere: grpc.aio.Channel) -> None:
+    call = _call(seconds=0.5)
+    await SourcingStage(StagePlan(keep=2, share=0.5), RetrievalClient(nowhere), POPULAR).source(call)
+    assert [d.reason for d in call.trace.degradations][-1] is Reason.UNDER_DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DeadlineExceeded("rank", 0.1), Reason.DEADLINE),
+        (Unavailable("rank", "gone"), Reason.UNAVAILABLE),
+        (BundleNotHeld("v1", ()), Reason.UNAVAILABLE),
+        (Overloaded("too much"), Reason.ERROR),
+        (StageContractViolation("rank", "score", "is nan"), Reason.ERROR),
+    ],
+)
+def test_every_failure_has_its_reason(error: CallError, reason: Reason) -> None:
+    assert reason_of(error) is reason
