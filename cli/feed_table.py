@@ -10,7 +10,7 @@ from rich.text import Text
 
 from protos.explore.v1.feed_pb2 import CandidateDebug, DegradationReason, FeedDebug, FeedItem, GetFeedResponse
 
-_PIPE_WIDTH = 140
+_PIPE_WIDTH = 160
 
 
 def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
@@ -35,10 +35,11 @@ def debug_tables(debug: FeedDebug) -> RenderableType:
         funnel.add_column(name, justify="left" if name == "stage" else "right")
     for run in debug.stages:
         funnel.add_row(run.stage, str(run.candidates_in), str(run.candidates_out), f"{run.elapsed_us / 1000:.1f}")
-    stages = [run.stage for run in debug.stages]
+    placing = {placement.stage for candidate in debug.candidates for placement in candidate.placements}
+    stages = [run.stage for run in debug.stages if run.stage in placing]
     candidates = Table(title=f"All {len(debug.candidates)} candidates (rank / score per stage)", box=box.SIMPLE_HEAD)
     for name in ("media", "author", "source", *stages, "outcome"):
-        candidates.add_column(name, no_wrap=True)
+        candidates.add_column(name, no_wrap=True, justify="right" if name in ("media", "author", *stages) else "left")
     for candidate in debug.candidates:
         candidates.add_row(*_candidate_cells(candidate, stages))
     return Group(funnel, candidates)
@@ -70,7 +71,7 @@ def _cells(item: FeedItem) -> list[str]:
 
 def _candidate_cells(candidate: CandidateDebug, stages: list[str]) -> list[str]:
     placed = {
-        p.stage: f"{p.rank + 1} / {p.score:.3f}" if p.HasField("score") else f"{p.rank + 1}"
+        p.stage: f"{p.rank + 1} / {p.score:.2f}" if p.HasField("score") else f"{p.rank + 1}"
         for p in candidate.placements
     }
     head = [str(candidate.media_id), str(candidate.author_id), candidate.source]

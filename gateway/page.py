@@ -73,4 +73,4 @@ def _explain(standing: Standing, picked: Selection, trace: Trace) -> None:
         return
     on_page = set(standing.candidates.media_id_N[picked.row_K].tolist())
     for media_id in set(standing.candidates.media_id_N.tolist()) - on_page:
-        trace.dropped[media_id] = f"{DIVERSITY}: others were worth more after the discount"
+        trace.dropped[media_id] = f"{DIVERSITY}: others were worth more"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from valkey import Valkey
@@ -17,6 +18,7 @@ from bundles.manifest import Manifest
 from cli import stack as stacks
 from cli.commands import data, feed, train
 from cli.errors import CommandError, StackError
+from cli.feed_table import wide_console
 from cli.processes import last_lines
 from cli.progress import steps
 from cli.stack import Ports, RunningStack, StackPlan
@@ -72,14 +74,14 @@ def status(context: typer.Context) -> None:
     stack = RunningStack.find(workspace.run)
     if stack is None:
         raise CommandError("nothing is running", "`explore up` starts the stack")
-    table = Table(title=f"Stack on data set {stack.dataset!r}")
+    table = Table(title=f"Stack on data set {stack.dataset!r}", box=box.SIMPLE_HEAD)
     for column in ("process", "pid", "address", "health", "bundle", "note"):
         table.add_column(column)
     rows = [stacks.describe(process, stack.ports) for process in stack.processes]
     for row in rows:
         colour = "green" if row.healthy else "red"
         table.add_row(row.name, str(row.pid), row.address, f"[{colour}]{row.health}", row.bundle, row.note)
-    Console().print(table)
+    wide_console().print(table)
     if not all(row.healthy for row in rows):
         raise typer.Exit(1)
 

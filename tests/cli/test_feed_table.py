@@ -63,7 +63,7 @@ def test_debug_shows_where_a_candidate_ended() -> None:
         media_id=5, source="fresh", placements=[placed], dropped="rank: rank 100 of 150, kept 50"
     )
     debug = FeedDebug(stages=[StageDebug(stage="rank", candidates_in=150, candidates_out=50)], candidates=[candidate])
-    assert "100 / 0.500" in _text(debug_tables(debug))
+    assert "100 / 0.50" in _text(debug_tables(debug))
     assert "rank: rank 100 of 150, kept 50" in _text(debug_tables(debug))
 
 

@@ -63,4 +63,4 @@ def test_nothing_to_show_gives_an_empty_page() -> None:
 def test_debug_says_why_a_candidate_is_not_on_the_page() -> None:
     trace = Trace(True)
     compose(standing([2.0, 1.0]), feed_request(page_size=1, debug=True), POLICY, trace)
-    assert trace.dropped == {101: "diversity: others were worth more after the discount"}
+    assert trace.dropped == {101: "diversity: others were worth more"}
