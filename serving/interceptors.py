@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,9 @@ class UnaryInterceptor(_ServerInterceptor):
             return handler
         return self.wrap(handler, handler_call_details.method)
 
+    @abstractmethod
     def wrap(self, handler: Handler, method: str) -> Handler:
         """The handler to use instead."""
-        raise NotImplementedError
 
 
 class ErrorInterceptor(UnaryInterceptor):
