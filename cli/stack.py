@@ -29,6 +29,7 @@ from serving.status import LOADING
 
 SERVICES = ("retrieval_svc", "prerank_svc", "rank_svc", "rerank_svc", "gateway")
 VALKEY = "valkey"
+N_PORTS = len(SERVICES) + 1
 START_TIMEOUT_S = 90.0
 STOP_GRACE_S = 15.0
 _POLL_S = 0.1
@@ -43,12 +44,17 @@ class Ports:
     prerank_svc: int = 50052
     rank_svc: int = 50053
     rerank_svc: int = 50054
-    valkey: int = 56379
+    valkey: int = 50055
+
+    @classmethod
+    def from_base(cls, base: int) -> Ports:
+        """Six consecutive ports: the gateway on the first, Valkey on the last."""
+        return cls(*range(base, base + N_PORTS))
 
     @classmethod
     def free(cls) -> Ports:
         """Ports that nobody uses now: for stacks that live as long as one command."""
-        sockets = [socket.socket() for _ in range(6)]
+        sockets = [socket.socket() for _ in range(N_PORTS)]
         try:
             for each in sockets:
                 each.bind(("127.0.0.1", 0))

@@ -54,7 +54,7 @@ class GatewayConfig(ServiceConfig):
     prerank_address: str = "127.0.0.1:50052"
     rank_address: str = "127.0.0.1:50053"
     rerank_address: str = "127.0.0.1:50054"
-    valkey_url: str = "redis://127.0.0.1:56379/0"
+    valkey_url: str = "redis://127.0.0.1:6379/0"
 
     funnel: Funnel = Funnel()
     page_size: int = Field(default=25, ge=1)

@@ -87,7 +87,8 @@ def train(
 
     items = tables.as_of(dataset.as_of_ms)
     items.save(staged / layout.ITEMS)
-    write_account_index(items, staged)
+    with steps.step("account index, recall check"):
+        index = write_account_index(items, staged)
 
     deep, light = run.rankers(sets, items)
     deep.embeddings.tables().save(staged / layout.RERANK_EMBEDDINGS)
@@ -100,7 +101,7 @@ def train(
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
-    metrics["parity"] = parity
+    metrics |= {"parity": parity, "account_index": asdict(index)}
     return Trained(deep.tasks, run.cuts, plain(metrics))
 
 

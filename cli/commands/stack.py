@@ -26,10 +26,13 @@ from cli.workspace import Workspace
 
 _DAY_MS = 86_400_000
 _STALE_MS = 2 * _DAY_MS  # a log that ended longer ago is served on its own clock
+_LOOK_UP_S = 1.0
 _WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD}
 
 User = Annotated[str, typer.Option(help="User whose page is shown once everything runs.")]
-PortBase = Annotated[int, typer.Option(help="First of five consecutive ports for the services.", min=1024, max=65000)]
+PortBase = Annotated[
+    int, typer.Option(help="First of six consecutive ports: gateway, stages, Valkey.", min=1024, max=65000)
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Return once every service is ready; `explore down` ends it.")]
 
 
@@ -55,7 +58,7 @@ def quickstart(context: typer.Context, user: User = "42") -> None:
 
 def up(context: typer.Context, user: User = "42", port_base: PortBase = Ports.gateway, detach: Detach = False) -> None:
     """Start Valkey and the five services, and show a page."""
-    _up(context.obj, user, Ports(*range(port_base, port_base + 5)), detach)
+    _up(context.obj, user, Ports.from_base(port_base), detach)
 
 
 def down(context: typer.Context) -> None:
@@ -95,7 +98,6 @@ def _up(workspace: Workspace, user: str, ports: Ports, detach: bool) -> None:
         if detach:
             Console().print("everything is ready; `explore feed --user ID` asks for pages, `explore down` ends it")
             return
-        Console().print("everything is ready; Ctrl-C ends it")
         _watch(stack)
     except BaseException:
         _end(stack, workspace)
@@ -150,13 +152,20 @@ def clock_for(manifest: Manifest) -> str:
 
 def _watch(stack: RunningStack) -> None:
     """Returns on Ctrl-C; raises StackError when a process ends by itself."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # from here on a Ctrl-C waits for sigwait
     try:
-        while signal.sigwait(_WATCHED) == signal.SIGCHLD:
+        Console().print("everything is ready; Ctrl-C ends it")
+        while _no_word_to_stop():
             for process in stack.ended():
                 raise StackError(f"{process.name} ended; the end of {process.log}:", last_lines(process))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _no_word_to_stop() -> bool:
+    """Waits for the next signal, False if it is one to stop. Looks up now and then: threads of gRPC may take a signal first."""
+    found = signal.sigtimedwait(_WATCHED, _LOOK_UP_S)
+    return found is None or found.si_signo == signal.SIGCHLD
 
 
 def _end(stack: RunningStack, workspace: Workspace) -> None:

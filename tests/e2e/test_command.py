@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,12 +15,25 @@ from pathlib import Path
 import pytest
 
 from cli.commands.stack import active_manifest
-from cli.stack import Ports, RunningStack
+from cli.stack import N_PORTS, Ports, RunningStack
 from cli.workspace import Workspace
 from tests.e2e.conftest import Served
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-PORT_BASE = 41350
+
+
+@pytest.fixture(scope="module")
+def port_base() -> str:
+    """The first of six consecutive ports that nobody uses, whatever else runs on this machine."""
+    for base in range(41_000, 60_000, N_PORTS):
+        if all(_is_free(port) for port in range(base, base + N_PORTS)):
+            return str(base)
+    raise AssertionError("no free ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _explore(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,8 +52,19 @@ def _alive(stack: RunningStack) -> list[str]:
     return [process.name for process in stack.processes if process.alive()]
 
 
-def test_up_detached_feed_status_and_down(home: Path, workspace: Workspace) -> None:
-    up = _explore(home, "up", "--detach", "--port-base", str(PORT_BASE))
+def _start_up(home: Path, port_base: str) -> subprocess.Popen[str]:
+    """`explore up` in the foreground, once it says that everything is ready."""
+    command = [sys.executable, "-m", "cli", "--home", str(home), "up", "--port-base", port_base]
+    up = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert up.stdout is not None
+    for line in up.stdout:
+        if "Ctrl-C ends it" in line:
+            break
+    return up
+
+
+def test_up_detached_feed_status_and_down(home: Path, workspace: Workspace, port_base: str) -> None:
+    up = _explore(home, "up", "--detach", "--port-base", port_base)
     assert (up.returncode, "Page for user 42" in up.stdout) == (0, True), up.stderr
     stack = RunningStack.find(workspace.run)
     assert stack is not None
@@ -52,28 +77,18 @@ def test_up_detached_feed_status_and_down(home: Path, workspace: Workspace) -> N
     assert (_explore(home, "down").returncode, _alive(stack)) == (0, [])
 
 
-def test_ctrl_c_leaves_no_process_behind(home: Path, workspace: Workspace) -> None:
-    command = [sys.executable, "-m", "cli", "--home", str(home), "up", "--port-base", str(PORT_BASE)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as up:
-        assert up.stdout is not None
-        for line in up.stdout:
-            if "Ctrl-C ends it" in line:
-                break
+def test_ctrl_c_leaves_no_process_behind(home: Path, workspace: Workspace, port_base: str) -> None:
+    with _start_up(home, port_base) as up:
         stack = RunningStack.find(workspace.run)
         assert stack is not None
         assert len(_alive(stack)) == 6
         os.kill(up.pid, signal.SIGINT)
-        assert "everything has ended" in up.stdout.read()
-    assert (up.returncode, _alive(stack)) == (0, [])
+        said, _ = up.communicate(timeout=60)
+    assert (up.returncode, _alive(stack), "everything has ended" in said) == (0, [], True)
 
 
-def test_a_process_that_dies_ends_the_stack_and_is_named(home: Path, workspace: Workspace) -> None:
-    command = [sys.executable, "-m", "cli", "--home", str(home), "up", "--port-base", str(PORT_BASE)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
-        assert up.stdout is not None
-        for line in up.stdout:
-            if "Ctrl-C ends it" in line:
-                break
+def test_a_process_that_dies_ends_the_stack_and_is_named(home: Path, workspace: Workspace, port_base: str) -> None:
+    with _start_up(home, port_base) as up:
         stack = RunningStack.find(workspace.run)
         assert stack is not None
         os.kill(next(p.pid for p in stack.processes if p.name == "rank_svc"), signal.SIGKILL)

@@ -8,8 +8,11 @@ import numpy as np
 import polars as pl
 
 from features.actions import Action, action_name
+from features.item_table import ItemTable
 from training.datasets import Dataset, checked
 from training.datasets.contract import TIME
+from training.event_log import EventLog
+from training.snapshots import ItemTables, ItemVectors
 
 START = 1_760_000_000_000
 MINUTE = 60_000
@@ -76,3 +79,8 @@ def planted(users: int = 60, topics: int = 4, accounts: int = 8, per_account: in
             if media[shown[1]] == f"topic{user % topics}":
                 events.append(Event(shown[0], shown[1], Action.CLICK, shown[3] + 0.05, shown[2]))
     return dataset(sorted(events, key=lambda event: event.minute), media)
+
+
+def table_of(data: Dataset) -> ItemTable:
+    log = EventLog.from_dataset(data)
+    return ItemTables(log, data.media, ItemVectors.zeros(log)).as_of(data.as_of_ms)

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 import torch
 
-from bundles import layout
 from features.actions import Action
 from features.history import History, join_history
-from features.item_table import ItemTable
-from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
-from training.account_index import build_index, posting_lists, write_account_index
+from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted, table_of
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.embedding_table import DistinctRows, EmbeddingTable
 from training.event_log import EventLog
 from training.ig2vec import Ig2vecConfig, main_topics, neighbour_quality, sessions, train_account_vectors, window_pairs
-from training.snapshots import ItemTables, ItemVectors
 from training.two_tower import Positives, TwoTowerConfig, next_positive_recall, pool, positives, train_media_vectors
 
 SMALL = Ig2vecConfig(dim=8, epochs=10, batch=256, shared_noise=16, learning_rate=0.2)
@@ -31,11 +25,6 @@ TOWERS = TwoTowerConfig(dim=8, epochs=4, batch=128, learning_rate=0.1)
 def clicks(*visits: tuple[str, int, float]) -> EventLog:
     events = [Event(user, account * 10, Action.CLICK, minute) for user, account, minute in visits]
     return EventLog.from_dataset(dataset(events, {account * 10: "a" for account in range(1, 5)}))
-
-
-def table_of(data: Dataset) -> ItemTable:
-    log = EventLog.from_dataset(data)
-    return ItemTables(log, data.media, ItemVectors.zeros(log)).as_of(data.as_of_ms)
 
 
 @pytest.fixture(scope="module")
@@ -193,35 +182,3 @@ def test_a_step_moves_the_rows_of_the_batch_only() -> None:
     table.look_up(torch.tensor([1, 1, 3])).sum().backward()  # type: ignore[no-untyped-call]
     table.step()
     assert table.value_RD[:, 0].tolist() == pytest.approx([1, 0.5, 1, 0.5])
-
-
-def index_world() -> ItemTable:
-    items = table_of(dataset([Event("ann", 10, Action.CLICK, 0)], {10: "a", 11: "a", 12: "a", 20: "a", 30: "a"}))
-    created = START + np.array([5, 9, 5, 1, 1])
-    vectors = np.array([[1, 0], [0, 0], [0.6, 0.8]], dtype=np.float32)
-    return replace(items, created_at_ms_M=created, account_vector_UE=vectors)
-
-
-def test_posting_lists_hold_all_media_by_account_newest_first() -> None:
-    offsets, row_M = posting_lists(index_world())
-    assert offsets.tolist() == [0, 3, 4, 5]
-    assert row_M.tolist() == [1, 2, 0, 3, 4]
-
-
-@pytest.mark.parametrize("exact_below", [0, 50_000])
-def test_the_index_finds_accounts_that_have_a_vector(tmp_path: Path, exact_below: int) -> None:
-    write_account_index(index_world(), tmp_path, exact_below)
-    index = faiss.read_index(str(tmp_path / layout.ACCOUNT_INDEX))
-    row_I = np.load(tmp_path / layout.ACCOUNT_INDEX_ROWS)
-    score, place = index.search(np.array([[0.6, 0.8]], dtype=np.float32), 2)
-    assert row_I[place[0]].tolist() == [2, 0]
-    assert score[0] == pytest.approx([1, 0.6])
-    assert np.load(tmp_path / layout.ACCOUNT_MEDIA_OFFSETS).dtype == np.int64
-    assert np.load(tmp_path / layout.ACCOUNT_MEDIA_ROWS).dtype == np.int32
-
-
-def test_a_graph_index_finds_nearly_what_the_exact_one_does() -> None:
-    random = np.random.default_rng(0).normal(size=(2_000, 16)).astype(np.float32)
-    vectors = random / np.linalg.norm(random, axis=1, keepdims=True)
-    exact, graph = (build_index(vectors, exact_below).search(vectors[:100], 10)[1] for exact_below in (10_000, 0))
-    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, graph, strict=True)]) > 0.8
