@@ -60,12 +60,3 @@ TASKS: tuple[Task, ...] = (
 def action_name(action: Action) -> str:
     """The name an action has in Parquet files and on the command line: lower case."""
     return action.name.lower()
-
-
-def parse_action(name: str) -> Action:
-    """The action called `name`; ValueError lists the known names."""
-    try:
-        return Action[name.upper()]
-    except KeyError:
-        known = ", ".join(action_name(a) for a in Action)
-        raise ValueError(f"unknown action {name!r}; known actions: {known}") from None

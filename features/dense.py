@@ -6,6 +6,8 @@ that was taken before it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from features import history, view
@@ -80,8 +82,10 @@ def _follows_author(v: View) -> Float32:
     return (followed_BL[v.user_N] & v.same_author_NL).any(axis=1).astype(np.float32)
 
 
-def _item(name: str, compute: object, transform: Transform = Transform.IDENTITY, everywhere: bool = False) -> Feature:
-    return Feature(name, Scope.ITEM, compute, transform, ALL_STAGES if everywhere else RANKERS)  # type: ignore[arg-type]
+def _item(
+    name: str, compute: Callable[[View], Float32], transform: Transform = Transform.IDENTITY, everywhere: bool = False
+) -> Feature:
+    return Feature(name, Scope.ITEM, compute, transform, ALL_STAGES if everywhere else RANKERS)
 
 
 FEATURES: tuple[Feature, ...] = (
@@ -138,6 +142,7 @@ FINGERPRINT = fingerprint(
         "history_length": HISTORY_LENGTH,
         "n_actions": N_ACTIONS,
         "half_life_ms": HALF_LIFE_MS,
+        "smallest_taste": history.SMALLEST_TASTE,
         "taste_half_life_ms": history.TASTE_HALF_LIFE_MS,
         "action_weight": {action.name: weight for action, weight in history.ACTION_WEIGHT.items()},
         "prior_impressions": view.PRIOR_IMPRESSIONS,

@@ -19,7 +19,7 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 TASTE_HALF_LIFE_MS = 3 * DAY_MS
-_SMALLEST_TASTE = 1e-6  # relative to the largest weight
+SMALLEST_TASTE = 0.01  # relative to the largest weight; below it float32 no longer tells a direction from rounding
 
 # How much an action says about taste when histories are pooled. Declared, not learned: the learned weights are the rerankers'.
 ACTION_WEIGHT = {
@@ -105,5 +105,5 @@ def pooled(vectors: Float32, row_BL: Int64, weight_BL: Float32) -> Float32:
     share_BL = np.where(known_BL, weight_BL, np.float32(0)) / np.where(largest_B > 0, largest_B, np.float32(1))
     summed = np.einsum("bl,bld->bd", share_BL, vectors[safe_BL])
     norm_B = np.linalg.norm(summed, axis=1, keepdims=True)
-    # What likes and hides of the same items leave over is rounding, and has no direction.
-    return np.where(norm_B > _SMALLEST_TASTE, summed / np.maximum(norm_B, _SMALLEST_TASTE), 0).astype(np.float32)
+    # What likes and hides of the same items leave over says nothing about taste.
+    return np.where(norm_B > SMALLEST_TASTE, summed / np.maximum(norm_B, SMALLEST_TASTE), 0).astype(np.float32)

@@ -51,10 +51,6 @@ class ItemTable:
         """Row of every media id, UNKNOWN_ROW for ids that the table does not hold. Shape [N]."""
         return _lookup(self.media_id_M, media_id_N)
 
-    def account_rows(self, account_id_N: Int64) -> Int64:
-        """Row of every account id, UNKNOWN_ROW for ids that the table does not hold. Shape [N]."""
-        return _lookup(self.account_id_U, account_id_N)
-
     def save(self, directory: Path) -> None:
         """Writes one .npy per column and `table.json` into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)

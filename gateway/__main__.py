@@ -9,10 +9,8 @@ import grpc.aio
 import valkey.asyncio
 
 from bundles.bundle import Bundle
-from bundles.layout import ITEMS
 from bundles.store import BundleStore
 from features.dense import FINGERPRINT
-from features.item_table import ItemTable
 from features.schema import Stage
 from features.user_state import UserStateStore
 from gateway.clock import Clock, clock_from, wall_clock
@@ -31,6 +29,7 @@ from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_s
 from serving.channels import RankingClient, RetrievalClient, open_channel
 from serving.errors import ConfigError
 from serving.holder import Holder, load_current
+from serving.items import open_items
 from serving.process import main
 from serving.server import Service
 from serving.telemetry import Telemetry
@@ -75,7 +74,7 @@ class Gateway:
         check_weights(config.value_weights, tables[config.value_weights])
         if config.clock == "data":
             self._clock = clock_from(bundle.manifest.as_of_ms)
-        popular = PopularMedia.from_items(ItemTable.open(bundle.path / ITEMS), config.non_recommendable_threshold)
+        popular = PopularMedia.from_items(open_items(bundle), config.non_recommendable_threshold)
         return Pipeline(
             users=Users(self._store, config.state_timeout_s),
             sourcing=SourcingStage(config.funnel.retrieval, self._retrieval, popular),

@@ -116,6 +116,7 @@ class RankingStage:
             ranked = decode_rank_response(response, stage, standing.candidates.offsets, wanted, call.bundle_version)
         except CallError as error:
             call.trace.degrade(stage, reason_of(error), f"{error}; the order of the stage before was kept")
+            call.trace.cut(stage, standing, keep)
             return standing.first(keep)
         after = standing.after(ranked)
         call.trace.place(stage, standing, after, keep)

@@ -47,6 +47,12 @@ class Trace:
         """Records something that did not work; every one of them goes out with the response."""
         self.degradations.append(Degradation(stage, reason, detail))
 
+    def cut(self, stage: str, standing: Standing, keep: int) -> None:
+        """Records why candidates end at a stage that was lost: nobody placed them, and only so many go on."""
+        if self.debug:
+            for media_id in standing.candidates.media_id_N[keep:].tolist():
+                self.dropped[media_id] = f"{stage}: lost, kept the first {keep} of the stage before"
+
     @contextmanager
     def timed(self, stage: str, candidates_in: int) -> Iterator[StageRun]:
         """Times one stage; the block sets `candidates_out`."""

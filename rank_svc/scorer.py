@@ -6,8 +6,9 @@ from bundles.bundle import Bundle
 from features.context import UserContexts
 from features.schema import Stage
 from serving.columns import CandidateColumns
+from serving.items import open_items
 from serving.scorer import Scored, Weights, expected_value_N
-from serving.stage_model import GraphContract, StageModel, open_items
+from serving.stage_model import GraphContract, StageModel
 
 OUTPUT = "probability_NT"
 

@@ -11,8 +11,9 @@ from features.item_table import ItemTable
 from features.schema import Stage
 from features.view import View
 from serving.columns import CandidateColumns
+from serving.items import open_items
 from serving.scorer import Scored, Weights, expected_value_N
-from serving.stage_model import Feed, GraphContract, StageModel, open_items
+from serving.stage_model import Feed, GraphContract, StageModel
 
 OUTPUT = "probability_NT"
 

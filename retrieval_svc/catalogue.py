@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from bundles import layout
 from bundles.bundle import Bundle
 from bundles.errors import BundleCorrupt
+from features.integrity import has_scores
 from features.item_table import ItemTable
 from retrieval_svc.account_index import AccountIndex, Int64
 from retrieval_svc.quality import Float64, best_order, quality, trending
 from retrieval_svc.ragged import offsets_of
+from serving.items import open_items
 
 
 class BrokenColumn(Exception):
@@ -66,7 +68,7 @@ class Catalogue:
             items=items,
             accounts=AccountIndex(index, index_rows_I, items.account_vector_UE),
             orders=_sort(items, media_offsets, media_row_M),
-            has_integrity_scores=bool(np.isfinite(items.non_recommendable_M).any()),
+            has_integrity_scores=has_scores(items.non_recommendable_M),
         )
 
     @classmethod
@@ -74,7 +76,7 @@ class Catalogue:
         """The catalogue of a verified bundle. Raises BundleCorrupt or UnknownFile, naming the file that is missing or wrong."""
         try:
             return cls.assemble(
-                _open_items(bundle.path / layout.ITEMS),
+                open_items(bundle),
                 _open_index(bundle.file(layout.ACCOUNT_INDEX)),
                 _column(bundle, layout.ACCOUNT_INDEX_ROWS),
                 _column(bundle, layout.ACCOUNT_MEDIA_OFFSETS),
@@ -102,13 +104,6 @@ def _sort(items: ItemTable, media_offsets: Int64, media_row_M: Int64) -> Orders:
         newest_row_M=newest_row_M,
         newest_created_ms_M=items.created_at_ms_M[newest_row_M],
     )
-
-
-def _open_items(directory: Path) -> ItemTable:
-    try:
-        return ItemTable.open(directory)
-    except (OSError, ValueError, KeyError) as error:
-        raise BrokenColumn(layout.ITEMS, f"cannot be read: {error}") from error
 
 
 def _open_index(path: Path) -> faiss.Index:

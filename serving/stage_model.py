@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from bundles import layout
 from bundles.bundle import Bundle
-from bundles.errors import BundleCorrupt
 from features.assemble import assemble, candidate_view
 from features.context import UserContexts
 from features.dense import FEATURES, FINGERPRINT
@@ -120,14 +119,6 @@ class StageModel:
         if found != expected:
             needed = "the tasks of the manifest need" if self._contract.tasks else "expected"
             raise ModelUnreadable(path, f"{self._contract.output} has shape {found}, {needed} {expected}")
-
-
-def open_items(bundle: Bundle) -> ItemTable:
-    """The item table of a verified bundle. Raises BundleCorrupt naming the file that cannot be read."""
-    try:
-        return ItemTable.open(bundle.path / layout.ITEMS)
-    except (OSError, ValueError, KeyError) as error:
-        raise BundleCorrupt(bundle.version, layout.ITEMS, f"cannot be read: {error}") from error
 
 
 def _check_graph(path: Path, session: Any, contract: GraphContract) -> None:

@@ -22,6 +22,7 @@ from training import distillation, export, funnel, rankers
 from training.account_index import write_account_index
 from training.contexts import ContextLog
 from training.datasets import Dataset
+from training.datasets.examples import labelled
 from training.distillation import TrainedStudent
 from training.errors import FitError
 from training.event_log import EventLog
@@ -32,7 +33,7 @@ from training.ranking_set import RankingSet
 from training.recipes import Recipe, Windows
 from training.slates import Slates, join, slates_of
 from training.snapshots import ItemTables, ItemVectors
-from training.two_tower import train_media_vectors
+from training.two_tower import next_positive_recall, positives, train_media_vectors
 
 Int64 = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -40,6 +41,7 @@ Progress = Callable[[int, int], None]
 _SLATE_USERS = 128  # users whose candidates are fetched and computed at once
 _HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
 _PARITY_REQUESTS = 500
+_RECALL_EXAMPLES = 2_000
 
 
 class Sourcing(Protocol):
@@ -101,7 +103,7 @@ def train(
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
-    metrics |= {"parity": parity, "account_index": asdict(index)}
+    metrics |= {"parity": parity, "account_index": asdict(index), "two_tower": run.sourcing_recall(items)}
     return Trained(deep.tasks, run.cuts, plain(metrics))
 
 
@@ -125,6 +127,7 @@ class _Sets:
     train: RankingSet
     valid: RankingSet
     test: RankingSet
+    orphans: int  # actions that no impression explains: they train nothing
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,14 @@ class _Run:
             )
         return ItemVectors(media_MD, account_UE)
 
+    def sourcing_recall(self, items: ItemTable) -> dict[str, float]:
+        """How often the next positive is among the 500 media next to the user's vector, just after the vectors' window."""
+        start_ms = self.cuts.embedding_end_ms
+        until_ms = min(start_ms + self.recipe.windows.valid_ms, self.cuts.valid_start_ms)
+        later = positives(self.log, self.contexts, items, start_ms=start_ms, end_ms=until_ms, cap=_RECALL_EXAMPLES)
+        recall, popular = next_positive_recall(items.media_vector_MD, items, later)
+        return {"recall_at_500": recall, "recall_at_500_popularity": popular, "examples": len(later)}
+
     def ranking_sets(self, tables: ItemTables) -> _Sets:
         """The rankers' examples of the three later windows."""
         cuts, most = self.cuts, self.recipe.max_impressions
@@ -163,13 +174,15 @@ class _Run:
             "validation": (cuts.valid_start_ms, cuts.test_start_ms, None),
             "test": (cuts.test_start_ms, cuts.end_ms, None),
         }
+        with self.steps.step("labels"):
+            labels = labelled(self.dataset.events)
         made: list[RankingSet] = []
         for name, (start_ms, end_ms, limit) in windows.items():
             with self.steps.step(f"{name} examples") as report:
                 made.append(
                     build_ranking_set(
-                        self.dataset,
-                        self.log,
+                        labels.frame,
+                        self.contexts,
                         tables,
                         start_ms=start_ms,
                         end_ms=end_ms,
@@ -177,7 +190,8 @@ class _Run:
                         progress=report,
                     )
                 )
-        return _Sets(*made)
+        train, valid, test = made
+        return _Sets(train, valid, test, labels.n_orphans)
 
     def rankers(self, sets: _Sets, items: ItemTable) -> tuple[TrainedRerank, TrainedRank]:
         """The deep ranker, and the light one that also learns from it."""
@@ -245,7 +259,12 @@ def _measure(
         "funnel_popularity_prerank": asdict(funnel.measure_funnel(slates, popular_N, light_N, deep_N)),
         "ig2vec": asdict(neighbour_quality(items.account_vector_UE, items)),
         "curves": {stage: [asdict(point) for point in curve] for stage, curve in curves.items()},
-        "examples": {"train": len(sets.train), "valid": len(sets.valid), "test": len(sets.test)},
+        "examples": {
+            "train": len(sets.train),
+            "valid": len(sets.valid),
+            "test": len(sets.test),
+            "actions_without_impression": sets.orphans,
+        },
     }
 
 

@@ -20,8 +20,6 @@ from features.context import HISTORY_LENGTH
 from features.dense import FEATURES
 from features.item_table import UNKNOWN_ROW, ItemTable
 from training.contexts import ContextLog
-from training.datasets import Dataset
-from training.datasets.examples import impressions
 from training.event_log import EventLog, sorted_rows, user_numbers
 from training.ranking_set import RankingSet
 from training.snapshots import ItemTables
@@ -34,8 +32,8 @@ _CHUNK = 16_384  # impressions whose features are computed at once: bounds memor
 
 
 def build_ranking_set(
-    dataset: Dataset,
-    log: EventLog,
+    shown: pl.DataFrame,
+    contexts: ContextLog,
     item_tables: ItemTables,
     *,
     start_ms: int,
@@ -45,12 +43,13 @@ def build_ranking_set(
 ) -> RankingSet:
     """The requests of [start_ms, end_ms) with everything known at their time and nothing that came later.
 
+    `shown` are the labelled impressions of the whole log (`training.datasets.examples.impressions`).
+
     A request's users are seen just before its first impression, its items in the last snapshot before it. Of more than
     `max_impressions` the most recent requests are kept. `progress` gets (impressions done, all). Memory: about 200 bytes per
     impression and 650 per request, plus one chunk.
     """
-    rows = _rows(dataset, log, start_ms, end_ms, max_impressions)
-    contexts = ContextLog(log, dataset.users)
+    rows = _rows(shown, contexts.log, start_ms, end_ms, max_impressions)
     dense_NF = np.empty((len(rows.row_N), len(FEATURES)), dtype=np.float32)
     shape_BL = (len(rows.user_B), HISTORY_LENGTH)
     row_BL, action_BL = np.empty(shape_BL, dtype=np.int32), np.empty(shape_BL, dtype=np.uint8)
@@ -97,8 +96,8 @@ class _Rows:
     label_NT: Float32
 
 
-def _rows(dataset: Dataset, log: EventLog, start_ms: int, end_ms: int, max_impressions: int | None) -> _Rows:
-    frame = _requests_in_order(impressions(dataset.events), start_ms, end_ms)
+def _rows(shown: pl.DataFrame, log: EventLog, start_ms: int, end_ms: int, max_impressions: int | None) -> _Rows:
+    frame = _requests_in_order(shown, start_ms, end_ms)
     frame = frame.with_columns(pl.Series("row", sorted_rows(log.media_id_M, frame["media_id"].to_numpy())))
     # An item without a row in the item table has no features; serving drops such candidates as well.
     frame = frame.filter(pl.col("row") != UNKNOWN_ROW)

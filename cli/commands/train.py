@@ -12,6 +12,7 @@ import typer
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from bundles.manifest import Manifest
 from cli.errors import CommandError
@@ -126,7 +127,13 @@ def metrics_tables(manifest: Manifest) -> Group:
         ("funnel_value", "value of the page / best possible"),
     ):
         kept.add_row(label, _interval(metrics["funnel"][key]), _interval(metrics["funnel_popularity_prerank"][key]))
-    return Group(ranked, kept)
+    orphans = metrics["examples"]["actions_without_impression"]
+    lost = (
+        [Text(f"{orphans:,} actions have no impression that explains them: they train nothing", "yellow")]
+        if orphans
+        else []
+    )
+    return Group(ranked, kept, *lost)
 
 
 def _of_tasks(tables: Any, tasks: tuple[str, ...]) -> dict[str, dict[str, float]]:

@@ -19,6 +19,16 @@ def breaking(start_stack: Callable[..., Served]) -> Served:
     return start_stack()
 
 
+def test_popular_media_are_ranked_as_usual_when_only_retrieval_is_lost(start_stack: Callable[..., Served]) -> None:
+    served = start_stack()
+    _kill(served, "retrieval_svc")
+    page = served.page("42", debug=True)
+    assert (len(page.items), _lost(page)) == (25, {"retrieval"})
+    assert all(item.source == "popular_fallback" and item.HasField("value") for item in page.items)
+    on_page = {item.media_id for item in page.items}
+    assert all((candidate.media_id in on_page) == (candidate.dropped == "") for candidate in page.debug.candidates)
+
+
 def _kill(served: Served, name: str) -> None:
     process = next(process for process in served.stack.processes if process.name == name)
     os.kill(process.pid, signal.SIGKILL)

@@ -140,7 +140,7 @@ def _affinity(vector: list[float], past: list[tuple[list[float], float]]) -> flo
     taste = [sum(weight * other[d] for other, weight in past) for d in range(len(vector))]
     length = math.sqrt(sum(x * x for x in taste))
     largest = max((abs(weight) for _, weight in past), default=0.0)
-    if not any(vector) or length <= 1e-6 * largest:
+    if not any(vector) or length <= 0.01 * largest:
         return NAN
     return sum(x * y for x, y in zip(vector, taste, strict=True)) / length
 

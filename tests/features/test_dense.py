@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.actions import N_ACTIONS, Action
@@ -36,6 +36,7 @@ def feature(name: str, user: User, media_id: int = 10) -> float:
 
 
 @settings(max_examples=150, deadline=None)
+@example(User(history=[(10, Action.HIDE, 375), (10, Action.SAVE, 1)]), 0.0, 0)  # a taste that is nothing but rounding
 @given(USERS, st.sampled_from([0.0, 3.0, np.nan]), st.integers(0, 20))
 def test_every_feature_equals_its_naive_computation(user: User, position: float, seed: int) -> None:
     items = item_table(seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from features.actions import Action, action_name, parse_action
+from features.actions import Action
 from features.dense import FEATURES, FINGERPRINT
 from features.history import ACTION_WEIGHT
 from features.schema import ALL_STAGES, RANKERS, Feature, Scope, Stage, Transform, fingerprint, of_stage
@@ -64,13 +64,3 @@ def test_the_rankers_read_every_feature() -> None:
 
 def test_every_action_of_a_history_has_a_weight() -> None:
     assert set(ACTION_WEIGHT) == set(Action) - {Action.IMPRESSION, Action.DWELL}
-
-
-@pytest.mark.parametrize("action", Action)
-def test_an_action_is_parsed_from_its_own_name(action: Action) -> None:
-    assert parse_action(action_name(action)) is action
-
-
-def test_an_unknown_action_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown action 'poke'; known actions: impression, click"):
-        parse_action("poke")

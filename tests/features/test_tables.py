@@ -27,7 +27,6 @@ def embeddings() -> ItemEmbeddings:
 
 def test_known_ids_give_their_row_and_unknown_ones_none(items: ItemTable) -> None:
     assert items.rows(np.array([60, 10, 5, 99, 35])).tolist() == [5, 0, UNKNOWN_ROW, UNKNOWN_ROW, UNKNOWN_ROW]
-    assert items.account_rows(np.array([3, 4])).tolist() == [2, UNKNOWN_ROW]
 
 
 def test_an_empty_table_knows_no_id(items: ItemTable) -> None:

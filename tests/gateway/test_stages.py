@@ -101,6 +101,13 @@ async def test_a_stage_that_nobody_serves_is_skipped(nowhere: grpc.aio.Channel) 
     assert [d.stage for d in call.trace.degradations] == ["rerank"]
 
 
+async def test_debug_says_which_lost_stage_a_candidate_ended_at(nowhere: grpc.aio.Channel) -> None:
+    call = _call(debug=True, seconds=0.5)
+    await RankingStage(PLAN, RankingClient(nowhere, "rank")).narrow(_standing(), call)
+    reason = "rank: lost, kept the first 2 of the stage before"
+    assert call.trace.dropped == {102: reason, 103: reason}
+
+
 async def test_without_sourcing_there_are_popular_media_that_the_user_has_not_seen(nowhere: grpc.aio.Channel) -> None:
     call = _call(seconds=0.5)
     found = await SourcingStage(StagePlan(keep=3, share=0.5), RetrievalClient(nowhere), POPULAR).source(call)

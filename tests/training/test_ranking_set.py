@@ -13,6 +13,7 @@ from features.dense import FEATURES
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
 from training.contexts import ContextLog
 from training.datasets import Dataset
+from training.datasets.examples import impressions
 from training.event_log import EventLog
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
@@ -36,7 +37,8 @@ def built(
 ) -> RankingSet:
     log = EventLog.from_dataset(data)
     tables = ItemTables(log, data.media, ItemVectors.zeros(log), every_ms)
-    return build_ranking_set(data, log, tables, start_ms=start_ms, end_ms=end_ms, max_impressions=cap)
+    shown, contexts = impressions(data.events), ContextLog(log, data.users)
+    return build_ranking_set(shown, contexts, tables, start_ms=start_ms, end_ms=end_ms, max_impressions=cap)
 
 
 def column(examples: RankingSet, name: str) -> list[float]:
@@ -116,8 +118,9 @@ def test_progress_ends_with_everything_done() -> None:
     data, calls = dataset(EVENTS, MEDIA), list[tuple[int, int]]()
     log = EventLog.from_dataset(data)
     tables = ItemTables(log, data.media, ItemVectors.zeros(log), HOUR)
+    shown, contexts = impressions(data.events), ContextLog(log, data.users)
     build_ranking_set(
-        data, log, tables, start_ms=START, end_ms=END, progress=lambda done, total: calls.append((done, total))
+        shown, contexts, tables, start_ms=START, end_ms=END, progress=lambda done, total: calls.append((done, total))
     )
     assert calls[-1] == (5, 5)
 

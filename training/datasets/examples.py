@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from features.actions import TASKS, Action, Task, action_name
-from training.errors import ConfigError
 
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -27,15 +26,6 @@ class Labelled:
     frame: pl.DataFrame  # by event_time; the columns of an impression and one Boolean column per task
     n_orphans: int  # actions that no impression explains
     n_repeats: int  # impressions logged again in the same request
-
-
-@dataclass(frozen=True)
-class Split:
-    """One frame cut by time into three."""
-
-    train: pl.DataFrame
-    valid: pl.DataFrame
-    test: pl.DataFrame
 
 
 def impressions(events: pl.DataFrame, window_ms: int = DAY_MS) -> pl.DataFrame:
@@ -59,18 +49,6 @@ def labelled(events: pl.DataFrame, window_ms: int = DAY_MS) -> Labelled:
     caused = _join(actions, shown, window_ms)
     frame = shown.with_columns(_label(task, caused) for task in TASKS).drop("row")
     return Labelled(frame, n_orphans=len(actions) - len(caused), n_repeats=len(logged) - len(shown))
-
-
-def temporal_split(frame: pl.DataFrame, t_valid_ms: int, t_test_ms: int) -> Split:
-    """Rows before `t_valid_ms`, then those before `t_test_ms`, then the rest. Raises ConfigError when out of order."""
-    if t_test_ms < t_valid_ms:
-        raise ConfigError("t_test_ms", t_test_ms, f"the test period starts before the validation period ({t_valid_ms})")
-    time_ms = pl.col("event_time").dt.epoch("ms")
-    return Split(
-        train=frame.filter(time_ms < t_valid_ms),
-        valid=frame.filter(time_ms >= t_valid_ms, time_ms < t_test_ms),
-        test=frame.filter(time_ms >= t_test_ms),
-    )
 
 
 def _first_of_each_request(logged: pl.DataFrame) -> pl.DataFrame:

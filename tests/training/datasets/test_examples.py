@@ -13,8 +13,7 @@ from features.actions import TASKS
 from tests.training.datasets.frames import at
 from training.datasets.conform import conform
 from training.datasets.contract import EVENTS
-from training.datasets.examples import impressions, labelled, temporal_split
-from training.errors import ConfigError
+from training.datasets.examples import impressions, labelled
 
 WINDOW_MS = 10
 
@@ -123,16 +122,3 @@ def test_a_log_without_impressions_gives_no_rows_and_all_columns() -> None:
     result = labelled(log(Row(0, "click")))
     assert (len(result.frame), result.n_orphans) == (0, 1)
     assert result.frame.columns[-len(TASKS) :] == [task.name for task in TASKS]
-
-
-def test_a_split_cuts_at_its_times_and_loses_nothing() -> None:
-    frame = impressions(log(*(Row(time, "impression") for time in range(6))))
-    start = int(frame["event_time"].dt.epoch("ms")[0])
-    split = temporal_split(frame, start + 2, start + 5)
-    assert [len(part) for part in (split.train, split.valid, split.test)] == [2, 3, 1]
-    assert pl.concat([split.train, split.valid, split.test]).equals(frame)
-
-
-def test_a_split_out_of_order_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"t_test_ms = 1: the test period starts before the validation period \(2\)"):
-        temporal_split(log(Row(0, "impression")), 2, 1)
