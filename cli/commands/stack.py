@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -98,7 +99,8 @@ def _up(workspace: Workspace, user: str, ports: Ports, detach: bool) -> None:
         if detach:
             Console().print("everything is ready; `explore feed --user ID` asks for pages, `explore down` ends it")
             return
-        _watch(stack)
+        with suppress(KeyboardInterrupt):  # where a thread of gRPC took the Ctrl-C before `_watch` could
+            _watch(stack)
     except BaseException:
         _end(stack, workspace)
         raise
