@@ -9,7 +9,7 @@ from pathlib import Path
 from valkey import Valkey
 
 from cli.progress import Report
-from features.user_state import encode, user_key
+from features.user_state import LAYOUT, encode, user_key
 from training.contexts import ContextLog
 from training.datasets import load
 from training.datasets.contract import INFO_FILE
@@ -22,10 +22,10 @@ _PIPELINE = 500  # users per round trip
 def load_users(client: Valkey, data: Path, progress: Report) -> bool:
     """Fills Valkey with the users of the data set in `data`; leaves it alone and returns False if it holds them already.
 
-    State of another log is dropped first: its users are other people. An interrupted load starts over, since the marker is
-    written last.
+    State of another log is dropped first: its users are other people. So is state of an older layout, which lacks what the log
+    could say. An interrupted load starts over, since the marker is written last.
     """
-    mark = hashlib.sha256((data / INFO_FILE).read_bytes()).hexdigest()
+    mark = f"{LAYOUT}:{hashlib.sha256((data / INFO_FILE).read_bytes()).hexdigest()}"
     if client.get(MARKER) == mark.encode():
         return False
     client.flushdb()

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+UInt32 = NDArray[np.uint32]
 
 UNKNOWN_ROW = -1  # a media item or account that the table does not hold
 UNKNOWN_TOPIC = -1
+MAX_POLICY_FLAGS = 32  # names of policy flags in one table: a media item's flags are the bits of one uint32
 _META = "table.json"
+_META_FIELDS = ("as_of_ms", "topics", "policy_flags")
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class ItemTable:
 
     as_of_ms: int
     topics: tuple[str, ...]
+    policy_flags: tuple[str, ...]  # sorted, at most MAX_POLICY_FLAGS
     media_id_M: Int64
     author_row_M: Int32
     topic_M: Int32  # index into `topics`, UNKNOWN_TOPIC if missing
     created_at_ms_M: Int64
     duration_ms_M: Float32
     non_recommendable_M: Float32  # the integrity model's probability that the media must not be recommended
+    policy_flags_M: UInt32  # bit i: the media item has the flag `policy_flags[i]`
     counts_MA: Float32
     recent_counts_MA: Float32
     media_vector_MD: Float32  # unit length, or zero where nothing is known
@@ -47,16 +52,27 @@ class ItemTable:
     account_n_media_U: Float32
     account_vector_UE: Float32  # unit length, or zero
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for more policy flags than a media item has bits."""
+        if len(self.policy_flags) > MAX_POLICY_FLAGS:
+            raise ValueError(
+                f"ItemTable.policy_flags has {len(self.policy_flags)} names, at most {MAX_POLICY_FLAGS}; merge some of them"
+            )
+
     def rows(self, media_id_N: Int64) -> Int64:
         """Row of every media id, UNKNOWN_ROW for ids that the table does not hold. Shape [N]."""
         return _lookup(self.media_id_M, media_id_N)
+
+    def account_rows(self, account_id_N: Int64) -> Int64:
+        """Row of every account id, UNKNOWN_ROW for ids that the table does not hold. Shape [N]."""
+        return _lookup(self.account_id_U, account_id_N)
 
     def save(self, directory: Path) -> None:
         """Writes one .npy per column and `table.json` into `directory`."""
         directory.mkdir(parents=True, exist_ok=True)
         for name in _array_columns():
             np.save(directory / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        (directory / _META).write_text(json.dumps({"as_of_ms": self.as_of_ms, "topics": list(self.topics)}))
+        (directory / _META).write_text(json.dumps({name: getattr(self, name) for name in _META_FIELDS}))
 
     @classmethod
     def open(cls, directory: Path) -> ItemTable:
@@ -69,11 +85,16 @@ class ItemTable:
                 columns[name] = np.load(path, mmap_mode="r", allow_pickle=False)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
-        return cls(as_of_ms=int(meta["as_of_ms"]), topics=tuple(meta["topics"]), **columns)
+        return cls(
+            as_of_ms=int(meta["as_of_ms"]),
+            topics=tuple(meta["topics"]),
+            policy_flags=tuple(meta["policy_flags"]),
+            **columns,
+        )
 
 
 def _array_columns() -> list[str]:
-    return [field.name for field in fields(ItemTable) if field.name not in ("as_of_ms", "topics")]
+    return [field.name for field in fields(ItemTable) if field.name not in _META_FIELDS]
 
 
 def _lookup(sorted_ids: Int64, wanted_N: Int64) -> Int64:

@@ -1,14 +1,15 @@
 """User state in Valkey: one hash per user, read in one round trip, appended to atomically and idempotently.
 
-Layout of the hash `explore:{user}`: `h` history (17-byte records, oldest first), `s` seen media (int64 records), `p` profile, and
-`c<action>` counters. The braces keep a user's keys in one cluster slot. Knows nothing of protobuf or of ranking.
+Layout of the hash `explore:{user}`: `h` history (17-byte records, oldest first), `s` seen media (int64 records), `p` profile,
+`rf`, `rm` and `rb` followed, muted and blocked accounts (int64 records, each account once, newest last), and `c<action>` counters.
+The braces keep a user's keys in one cluster slot. Knows nothing of protobuf or of ranking.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,34 +17,81 @@ from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts, relation_columns
 
 SEEN_LENGTH = 2_000  # media remembered as shown, per user: 16 kB
 EVENT_MEMORY_S = 2 * 86_400  # how long an event id is remembered as stored
+LAYOUT = 2  # raised when the state that one log leaves becomes another, so that state loaded before is loaded again
 
 HISTORY_RECORD = np.dtype([("media_id", "<i8"), ("action", "u1"), ("time_ms", "<i8")])
 _SEEN_RECORD = np.dtype("<i8")
+_ACCOUNT_RECORD = np.dtype("<i8")
+_RELATION_FIELDS = {Relation.FOLLOWED: "rf", Relation.MUTED: "rm", Relation.BLOCKED: "rb"}
 
-# KEYS: user hash, then one marker per event. ARGV: three byte caps and the marker's time to live, then per event: its action code,
-# its history record, its seen record (either may be empty). Returns how many events were new.
-_APPEND = """
+# Takes the account records in `gone` out of a field and puts those in `new` behind what is left, where the last of equal ones
+# stands. One pass over the field, however many accounts change, since Valkey serves nobody else meanwhile.
+_RELATE = """
+local function relate(field, gone, new, cap)
+  local out, last, kept = {}, {}, {}
+  for at = 1, #gone, 8 do out[string.sub(gone, at, at + 7)] = true end
+  for at = 1, #new, 8 do
+    local record = string.sub(new, at, at + 7)
+    out[record], last[record] = true, at
+  end
+  local old = redis.call('HGET', KEYS[1], field) or ''
+  for at = 1, #old, 8 do
+    local record = string.sub(old, at, at + 7)
+    if not out[record] then kept[#kept + 1] = record end
+  end
+  for at = 1, #new, 8 do
+    local record = string.sub(new, at, at + 7)
+    if last[record] == at then kept[#kept + 1] = record end
+  end
+  if #kept == 0 then
+    redis.call('HDEL', KEYS[1], field)
+  else
+    redis.call('HSET', KEYS[1], field, string.sub(table.concat(kept), -cap))
+  end
+end
+"""
+
+# KEYS: user hash, then one marker per event. ARGV: byte caps of history, seen media and followed accounts and the marker's time to
+# live, then per event: its action code, its history record, its seen record, the account it follows (each record may be empty).
+# Returns how many events were new.
+_APPEND = (
+    _RELATE
+    + """
 local function append(field, record, cap)
   if record ~= '' then
     local blob = (redis.call('HGET', KEYS[1], field) or '') .. record
     redis.call('HSET', KEYS[1], field, string.sub(blob, -cap))
   end
 end
-local stored = 0
+local stored, followed = 0, {}
 for i = 2, #KEYS do
-  if redis.call('SET', KEYS[i], '1', 'NX', 'EX', ARGV[3]) then
-    local base = 4 + (i - 2) * 3
+  if redis.call('SET', KEYS[i], '1', 'NX', 'EX', ARGV[4]) then
+    local base = 5 + (i - 2) * 4
     redis.call('HINCRBY', KEYS[1], 'c' .. ARGV[base], 1)
     append('h', ARGV[base + 1], tonumber(ARGV[1]))
     append('s', ARGV[base + 2], tonumber(ARGV[2]))
+    followed[stored + 1] = ARGV[base + 3]
     stored = stored + 1
   end
 end
+local accounts = table.concat(followed)
+if accounts ~= '' then relate('rf', '', accounts, tonumber(ARGV[3])) end
 return stored
 """
+)
+
+# KEYS: user hash. ARGV: per field that changes: its name, the records to take out, the records to put in, its byte cap.
+_SET_RELATIONS = (
+    _RELATE
+    + """
+for i = 1, #ARGV, 4 do relate(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])) end
+return 1
+"""
+)
 
 _MARK_SEEN = """
 local blob = (redis.call('HGET', KEYS[1], 's') or '') .. ARGV[2]
@@ -51,7 +99,7 @@ redis.call('HSET', KEYS[1], 's', string.sub(blob, -tonumber(ARGV[1])))
 return 1
 """
 
-_FIELDS = ["h", "s", "p", *(f"c{action}" for action in range(1, N_ACTIONS))]
+_FIELDS = ["h", "s", "p", *_RELATION_FIELDS.values(), *(f"c{action}" for action in range(1, N_ACTIONS))]
 
 
 @dataclass(frozen=True)
@@ -62,16 +110,21 @@ class Profile:
     n_following: int = UNKNOWN_COUNT
     n_followers: int = UNKNOWN_COUNT
     segment: str = ""
+    account_id: int = NO_ACCOUNT  # under which the user posts
 
 
 @dataclass(frozen=True)
 class UserState:
-    """Everything stored about one user. `history_H` has dtype HISTORY_RECORD, in order of arrival."""
+    """Everything stored about one user. `history_H` has dtype HISTORY_RECORD, in order of arrival.
+
+    `relations` has an entry for every kind: each account once, the newest last.
+    """
 
     profile: Profile
     history_H: NDArray[np.void]
     counts_A: NDArray[np.uint32]
     seen_S: NDArray[np.int64]
+    relations: Mapping[Relation, NDArray[np.int64]] = field(default_factory=no_accounts)
 
     def context(self, user_id: str, request_time_ms: int, surface: str) -> UserContexts:
         """This user at the moment of a request, as a batch of one: history in time order, events of the future left out."""
@@ -90,6 +143,8 @@ class UserState:
             n_following_B=np.array([self.profile.n_following], dtype=np.int64),
             n_followers_B=np.array([self.profile.n_followers], dtype=np.int64),
             segments=(self.profile.segment,),
+            account_id_B=np.array([self.profile.account_id], dtype=np.int64),
+            **relation_columns([self.relations]),
         )
 
 
@@ -104,8 +159,18 @@ class StateEvent:
 
     event_id: str
     media_id: int
+    author_id: int
     action: Action
     time_ms: int
+
+
+@dataclass(frozen=True)
+class RelationChange:
+    """A relation of a user to an account that begins, or ends."""
+
+    account_id: int
+    relation: Relation
+    removed: bool = False
 
 
 class AsyncValkey(Protocol):
@@ -127,11 +192,29 @@ class UserStateStore:
         return decode(await self._client.hmget(user_key(user_id), _FIELDS))
 
     async def append(self, user_id: str, events: Sequence[StateEvent]) -> int:
-        """Stores the events of one user that are not stored yet, all in one atomic step. Returns how many were new."""
+        """Stores the events of one user that are not stored yet, all in one atomic step. Returns how many were new.
+
+        A new FOLLOW makes the author the newest of the accounts that the user follows.
+        """
         markers = [f"{user_key(user_id)}:event:{event.event_id}" for event in events]
-        records = [field for event in events for field in (int(event.action), *_records(event))]
-        caps = (HISTORY_LENGTH * HISTORY_RECORD.itemsize, SEEN_LENGTH * _SEEN_RECORD.itemsize, EVENT_MEMORY_S)
-        return int(await self._client.eval(_APPEND, 1 + len(markers), user_key(user_id), *markers, *caps, *records))
+        records = [record for event in events for record in (int(event.action), *_records(event))]
+        caps = (HISTORY_LENGTH * HISTORY_RECORD.itemsize, SEEN_LENGTH * _SEEN_RECORD.itemsize, _cap(Relation.FOLLOWED))
+        settings = (*caps, EVENT_MEMORY_S)
+        return int(await self._client.eval(_APPEND, 1 + len(markers), user_key(user_id), *markers, *settings, *records))
+
+    async def set_relations(self, user_id: str, changes: Sequence[RelationChange]) -> None:
+        """Applies the changes of one user in their order, all in one atomic step. Applying them again changes nothing.
+
+        An account that begins a relation becomes its newest one. Kinds do not touch each other: blocking does not unfollow.
+        """
+        arguments: list[str | bytes | int] = []
+        for relation, name in _RELATION_FIELDS.items():
+            removed = _last_word([change for change in changes if change.relation is relation])
+            if removed:
+                gone, new = ([account for account in removed if removed[account] is ends] for ends in (True, False))
+                arguments += [name, _accounts(gone), _accounts(new), _cap(relation)]
+        if arguments:
+            await self._client.eval(_SET_RELATIONS, 1, user_key(user_id), *arguments)
 
     async def mark_seen(self, user_id: str, media_id_N: NDArray[np.int64]) -> None:
         """Remembers media as shown, so that later requests do not get them again."""
@@ -155,13 +238,17 @@ def encode(state: UserState) -> dict[str, bytes | int]:
         fields["s"] = seen_S.astype(_SEEN_RECORD).tobytes()
     if state.profile != Profile():
         p = state.profile
-        fields["p"] = json.dumps([p.registered_at_ms, p.n_following, p.n_followers, p.segment]).encode()
+        fields["p"] = json.dumps([p.registered_at_ms, p.n_following, p.n_followers, p.segment, p.account_id]).encode()
+    for relation, name in _RELATION_FIELDS.items():
+        if len(newest := state.relations[relation][-MAX_ACCOUNTS[relation] :]):
+            fields[name] = newest.astype(_ACCOUNT_RECORD).tobytes()
     return fields
 
 
 def decode(values: Iterable[bytes | None]) -> UserState:
     """The state from the values of the hash fields, in the order in which `UserStateStore.read` asks for them."""
-    history, seen, profile, *counters = values
+    history, seen, profile, followed, muted, blocked, *counters = values
+    related = zip(_RELATION_FIELDS, (followed, muted, blocked), strict=True)
     counts_A = np.zeros(N_ACTIONS, dtype=np.uint32)
     counts_A[1:] = [int(counter or 0) for counter in counters]
     return UserState(
@@ -169,13 +256,33 @@ def decode(values: Iterable[bytes | None]) -> UserState:
         history_H=np.frombuffer(history or b"", dtype=HISTORY_RECORD),
         counts_A=counts_A,
         seen_S=np.frombuffer(seen or b"", dtype=_SEEN_RECORD),
+        relations={kind: np.frombuffer(accounts or b"", dtype=_ACCOUNT_RECORD) for kind, accounts in related},
     )
 
 
-def _records(event: StateEvent) -> tuple[bytes, bytes]:
-    history = seen = b""
+def _last_word(changes: Sequence[RelationChange]) -> dict[int, bool]:
+    """Whether each account is removed in the end, in the order of the last changes."""
+    removed: dict[int, bool] = {}
+    for change in changes:
+        removed.pop(change.account_id, None)  # a dict keeps the place of the first entry otherwise
+        removed[change.account_id] = change.removed
+    return removed
+
+
+def _cap(relation: Relation) -> int:
+    return MAX_ACCOUNTS[relation] * _ACCOUNT_RECORD.itemsize
+
+
+def _accounts(account_ids: Sequence[int]) -> bytes:
+    return np.array(account_ids, dtype=_ACCOUNT_RECORD).tobytes()
+
+
+def _records(event: StateEvent) -> tuple[bytes, bytes, bytes]:
+    history = seen = followed = b""
     if event.action in HISTORY_ACTIONS:
         history = np.array([(event.media_id, event.action, event.time_ms)], dtype=HISTORY_RECORD).tobytes()
     if event.action is Action.IMPRESSION:
         seen = np.array([event.media_id], dtype=_SEEN_RECORD).tobytes()
-    return history, seen
+    if event.action is Action.FOLLOW:
+        followed = _accounts([event.author_id])
+    return history, seen, followed

@@ -45,7 +45,7 @@ class Call:
     trace: Trace
 
     def messages_with_seen(self) -> list[UserContext]:
-        """The user as retrieval gets it."""
+        """The user as retrieval gets it: with the relations to accounts, and with what was seen."""
         seen_S = self.user.seen_S
         return encode_contexts(self.user.contexts, SeenMedia(np.array([0, len(seen_S)], dtype=np.int64), seen_S))
 

@@ -2,7 +2,7 @@
 
 Knows how to look back; knows nothing of items, features or models.
 
-Shapes: B requests, E events, A action codes, H history entries of all requests, S seen media.
+Shapes: B requests, E events, A action codes, H history entries and F followed accounts of all requests, S seen media.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts
 from features.user_state import HISTORY_RECORD, SEEN_LENGTH, Profile, UserState
 from training.event_log import EventLog
 
@@ -35,14 +36,19 @@ class ContextLog:
         self._n_following = profiles["n_following"].fill_null(UNKNOWN_COUNT).to_numpy().astype(np.int64)
         self._n_followers = profiles["n_followers"].fill_null(UNKNOWN_COUNT).to_numpy().astype(np.int64)
         self._segments: list[str] = profiles["segment"].fill_null("").to_list()
+        self._account_id = profiles["account_id"].fill_null(NO_ACCOUNT).to_numpy().astype(np.int64)
 
     def at(self, user_B: NDArray[np.integer], time_ms_B: Int64, surfaces: Sequence[str]) -> UserContexts:
-        """The users numbered `user_B` as they were just before `time_ms_B`: only events with an earlier time count."""
+        """The users numbered `user_B` as they were just before `time_ms_B`: only events with an earlier time count.
+
+        A log knows whom users began to follow; it knows nothing of muted or blocked accounts.
+        """
         bound_B = self._bounds(user_B, np.searchsorted(self.log.time_ms_E, time_ms_B))
         first_B = self._bounds(user_B, np.zeros(len(user_B), dtype=np.int64))
         end_B = np.searchsorted(self._history_keys, bound_B)
         start_B = np.maximum(np.searchsorted(self._history_keys, first_B), end_B - HISTORY_LENGTH)
         event_H = self._history_events[_ranges(start_B, end_B - start_B)]
+        followed_offsets, followed_F = self._followed(first_B, bound_B)
         return UserContexts(
             user_ids=tuple(self.log.user_ids[user] for user in user_B),
             request_time_ms_B=time_ms_B,
@@ -56,6 +62,10 @@ class ContextLog:
             n_following_B=self._n_following[user_B],
             n_followers_B=self._n_followers[user_B],
             segments=tuple(self._segments[user] for user in user_B),
+            account_id_B=self._account_id[user_B],
+            relation_offsets=followed_offsets,
+            relation_account_id_R=followed_F,
+            relation_kind_R=np.full(len(followed_F), Relation.FOLLOWED, dtype=np.uint8),
         )
 
     def seen(self, user: int, time_ms: int) -> Int64:
@@ -73,16 +83,19 @@ class ContextLog:
         seen_keys, seen_events = self._of_action[Action.IMPRESSION]
         history_at, seen_at = np.searchsorted(self._history_keys, starts), np.searchsorted(seen_keys, starts)
         counts_BA = self._counts(starts[:-1], starts[1:])
+        followed_at, followed_F = self._followed(starts[:-1], starts[1:])
         records_H = self._records()
         seen_media = self.log.media_id_E[seen_events]
         for user, user_id in enumerate(self.log.user_ids):
             history_H = records_H[max(history_at[user], history_at[user + 1] - HISTORY_LENGTH) : history_at[user + 1]]
             seen_S = seen_media[max(seen_at[user], seen_at[user + 1] - SEEN_LENGTH) : seen_at[user + 1]]
-            yield user_id, UserState(self._profile(user), history_H, counts_BA[user], seen_S)
+            relations = no_accounts() | {Relation.FOLLOWED: followed_F[followed_at[user] : followed_at[user + 1]]}
+            yield user_id, UserState(self._profile(user), history_H, counts_BA[user], seen_S, relations)
 
     def _profile(self, user: int) -> Profile:
         following, followers = int(self._n_following[user]), int(self._n_followers[user])
-        return Profile(int(self._registered_at_ms[user]), following, followers, self._segments[user])
+        registered, account = int(self._registered_at_ms[user]), int(self._account_id[user])
+        return Profile(registered, following, followers, self._segments[user], account)
 
     def _records(self) -> NDArray[np.void]:
         records_H = np.empty(len(self._history_events), dtype=HISTORY_RECORD)
@@ -110,6 +123,32 @@ class ContextLog:
         """Per action code: the sorted keys, and the events that they belong to."""
         events = [self._by_user(np.flatnonzero(self.log.action_E == action)) for action in range(N_ACTIONS)]
         return [(self._bounds(self.log.user_E[places], places), places) for places in events]
+
+    @cached_property
+    def _followed_again(self) -> Int64:
+        """Per follow event: the key of the user's next one of the same account; beyond all keys where there is none."""
+        keys, events = self._of_action[Action.FOLLOW]
+        again = np.full(len(keys), np.iinfo(np.int64).max)
+        user_E, author_E = self.log.user_E[events], self.log.author_id_E[events]
+        order = np.lexsort((keys, author_E, user_E))
+        same = (np.diff(user_E[order]) == 0) & (np.diff(author_E[order]) == 0)
+        again[order[:-1][same]] = keys[order[1:][same]]
+        return again
+
+    def _followed(self, first_B: Int64, bound_B: Int64) -> tuple[Int64, Int64]:
+        """Offsets [B + 1] and accounts [F] that the users follow by the bounds: each once, where it was followed last."""
+        keys, events = self._of_action[Action.FOLLOW]
+        start_B, end_B = np.searchsorted(keys, first_B), np.searchsorted(keys, bound_B)
+        place_X = _ranges(start_B, end_B - start_B)
+        user_X = np.repeat(np.arange(len(bound_B)), end_B - start_B)
+        last_X = self._followed_again[place_X] >= bound_B[user_X]
+        place_X, user_X = place_X[last_X], user_X[last_X]
+        count_B = np.bincount(user_X, minlength=len(bound_B))
+        newer_X = np.cumsum(count_B)[user_X] - 1 - np.arange(len(user_X))  # accounts that the user followed later
+        newest_X = newer_X < MAX_ACCOUNTS[Relation.FOLLOWED]
+        count_B = np.minimum(count_B, MAX_ACCOUNTS[Relation.FOLLOWED])
+        offsets = np.concatenate([[0], np.cumsum(count_B)]).astype(np.int64)
+        return offsets, self.log.author_id_E[events[place_X[newest_X]]]
 
     def _by_user(self, places: Int64) -> Int64:
         return places[np.argsort(self.log.user_E[places], kind="stable")]

@@ -36,6 +36,7 @@ class EventLog:
     account_id_U: Int64  # sorted
     user_E: Int32
     media_id_E: Int64
+    author_id_E: Int64
     media_row_E: Int32  # UNKNOWN_ROW for media that the media table does not hold
     author_row_E: Int32  # UNKNOWN_ROW for authors without media
     action_E: NDArray[np.uint8]
@@ -59,6 +60,7 @@ class EventLog:
             account_id_U=account_id_U,
             user_E=user_numbers(events["user_id"], user_ids),
             media_id_E=media_id_E,
+            author_id_E=author_id_E,
             media_row_E=sorted_rows(media_id_M, media_id_E),
             author_row_E=sorted_rows(account_id_U, author_id_E),
             action_E=events["action"].replace_strict(_CODES, return_dtype=pl.UInt8).to_numpy(),

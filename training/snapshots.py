@@ -19,6 +19,7 @@ from features.counters import HOUR_MS, ActionCounters
 from features.item_table import UNKNOWN_ROW, UNKNOWN_TOPIC, ItemTable
 from training.event_log import EventLog, sorted_rows
 
+Bits = NDArray[np.uint32]
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
@@ -67,12 +68,14 @@ class ItemTables:
         return ItemTable(
             as_of_ms=time_ms,
             topics=media.topics,
+            policy_flags=media.policy_flags,
             media_id_M=self._log.media_id_M,
             author_row_M=media.author_row_M,
             topic_M=media.topic_M,
             created_at_ms_M=media.created_at_ms_M,
             duration_ms_M=media.duration_ms_M,
             non_recommendable_M=media.non_recommendable_M,
+            policy_flags_M=media.policy_flags_M,
             counts_MA=self._counts.counts_KA.astype(np.float32),
             recent_counts_MA=self._counts.recent_KA.astype(np.float32),
             media_vector_MD=self._vectors.media_MD,
@@ -124,3 +127,23 @@ class _MediaColumns:
     def topic_M(self) -> Int32:
         topic_M = self._media["topic"].cast(pl.Enum(list(self.topics))).to_physical().cast(pl.Int32)
         return topic_M.fill_null(UNKNOWN_TOPIC).to_numpy()
+
+    @cached_property
+    def policy_flags(self) -> tuple[str, ...]:
+        return tuple(self._flagged["flag"].unique().sort().to_list())
+
+    @cached_property
+    def policy_flags_M(self) -> Bits:
+        bits_M = np.zeros(len(self._media), dtype=np.uint32)
+        names = pl.Enum(list(self.policy_flags))
+        flag_X = self._flagged["flag"].cast(names).to_physical().to_numpy().astype(np.uint32)
+        np.bitwise_or.at(bits_M, self._flagged["row"].to_numpy(), np.uint32(1) << flag_X)
+        return bits_M
+
+    @cached_property
+    def _flagged(self) -> pl.DataFrame:
+        """One line per media row and flag; none where the data set says nothing of flags."""
+        if "policy_flags" not in self._media.columns:
+            return pl.DataFrame(schema={"row": pl.UInt32, "flag": pl.String})
+        flags = self._media.select(pl.row_index("row"), flag=pl.col("policy_flags"))
+        return flags.explode("flag").drop_nulls("flag")

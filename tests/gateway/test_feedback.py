@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 from valkey.asyncio import Valkey
 
+from features.relations import Relation
 from features.user_state import UserStateStore
-from gateway.feedback import FeedbackServicer, check_events
-from protos.explore.v1.feedback_pb2 import Action, Event, LogEventsRequest
+from gateway.feedback import FeedbackServicer, check_changes, check_events
+from protos.explore.v1.feedback_pb2 import (
+    Action,
+    Event,
+    LogEventsRequest,
+    RelationChange,
+    RelationKind,
+    SetRelationsRequest,
+)
 from serving.errors import InvalidArgument, Unavailable
 from tests.gateway.feeds import NOW_MS
 
@@ -98,3 +106,77 @@ async def test_events_are_not_accepted_when_they_cannot_be_stored() -> None:
     async with Valkey(port=1) as nowhere:
         with pytest.raises(Unavailable, match="send the same events again"):
             await _servicer(nowhere).LogEvents(LogEventsRequest(events=[_event()]), CONTEXT)
+
+
+def _change(**changes: Any) -> RelationChange:
+    fields: dict[str, Any] = {"user_id": "42", "account_id": 3, "kind": RelationKind.RELATION_KIND_BLOCKED}
+    return RelationChange(**(fields | changes))
+
+
+async def _relations(client: Valkey, user_id: str = "42") -> dict[str, list[int]]:
+    relations = (await UserStateStore(client).read(user_id)).relations
+    return {relation.name: accounts.tolist() for relation, accounts in relations.items() if len(accounts)}
+
+
+def test_relation_kinds_on_the_wire_are_those_of_the_store() -> None:
+    named = {name.removeprefix("RELATION_KIND_"): number for name, number in RelationKind.items() if number}
+    assert named == {relation.name: int(relation) for relation in Relation}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"user_id": ""}, "user_id must have 1 to 256 characters"),
+        ({"user_id": "x" * 257}, "user_id must have 1 to 256 characters"),
+        ({"account_id": 0}, "account_id must be > 0"),
+        ({"account_id": -3}, "account_id must be > 0"),
+        ({"kind": 0}, "kind must be one of 1 = FOLLOWED, 2 = MUTED, 3 = BLOCKED; got 0"),
+        ({"kind": 4}, "kind must be one of"),
+    ],
+    ids=str,
+)
+def test_a_wrong_field_is_named_with_its_change(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgument, match=rf"changes\[3\]\.{field}"):
+        check_changes([*[_change()] * 3, _change(**changes)])
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_no_changes_and_too_many_are_refused(count: int) -> None:
+    with pytest.raises(InvalidArgument, match=f"changes must hold 1 to 1000 changes, got {count}"):
+        check_changes([_change()] * count)
+
+
+async def test_changes_of_each_user_hold_in_their_order(valkey: Valkey) -> None:
+    followed = RelationKind.RELATION_KIND_FOLLOWED
+    request = SetRelationsRequest(
+        changes=[
+            _change(account_id=5, kind=followed),
+            _change(account_id=6, kind=followed),
+            _change(user_id="43"),
+            _change(account_id=5, kind=followed, removed=True),
+            _change(user_id="43", removed=True),
+            _change(user_id="43", account_id=8, kind=RelationKind.RELATION_KIND_MUTED),
+        ]
+    )
+    for _ in range(2):  # sending them again changes nothing
+        await _servicer(valkey).SetRelations(request, CONTEXT)
+        assert await _relations(valkey) == {"FOLLOWED": [6]}
+        assert await _relations(valkey, "43") == {"MUTED": [8]}
+
+
+async def test_a_logged_follow_is_a_relation(valkey: Valkey) -> None:
+    await _servicer(valkey).LogEvents(LogEventsRequest(events=[_event(action=Action.ACTION_FOLLOW)]), CONTEXT)
+    assert await _relations(valkey) == {"FOLLOWED": [3]}
+
+
+async def test_one_wrong_change_stores_none(valkey: Valkey) -> None:
+    request = SetRelationsRequest(changes=[_change(), _change(account_id=0)])
+    with pytest.raises(InvalidArgument):
+        await _servicer(valkey).SetRelations(request, CONTEXT)
+    assert await valkey.dbsize() == 0
+
+
+async def test_changes_are_not_accepted_when_they_cannot_be_stored() -> None:
+    async with Valkey(port=1) as nowhere:
+        with pytest.raises(Unavailable, match="send the same changes again"):
+            await _servicer(nowhere).SetRelations(SetRelationsRequest(changes=[_change()]), CONTEXT)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import grpc.aio
 import numpy as np
 import pytest
 
 from features.context import UserContexts
+from features.relations import Relation
 from features.user_state import EMPTY
 from gateway.config import StagePlan
 from gateway.fallback import POPULAR_SOURCE, PopularMedia
@@ -60,6 +62,20 @@ def _call(debug: bool = False, seconds: float = 10.0, version: str = "v1") -> Ca
 
 def _standing() -> Standing:
     return Standing.unranked(candidates([4.0, 3.0, 2.0, 1.0]))
+
+
+def test_only_sourcing_is_told_what_was_seen_and_how_the_user_stands_to_accounts() -> None:
+    blocked = {**EMPTY.relations, Relation.BLOCKED: np.array([9])}
+    user = FeedUser(replace(EMPTY, relations=blocked).context("42", NOW_MS, ""), np.array([11]))
+    call = replace(_call(), user=user, messages=encode_contexts(user.contexts))
+    (for_sourcing,), (for_ranking,) = call.messages_with_seen(), call.messages
+    assert (for_sourcing.seen_media_id, for_sourcing.relation_account_id) == (_int64(11), _int64(9))
+    assert for_sourcing.relation_kind == bytes([Relation.BLOCKED])
+    assert for_ranking.seen_media_id == for_ranking.relation_account_id == for_ranking.relation_kind == b""
+
+
+def _int64(value: int) -> bytes:
+    return np.array([value], "<i8").tobytes()
 
 
 async def test_a_stage_keeps_its_best_in_its_order(rank: RankingStage) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 from valkey.asyncio import Valkey
 
 from features.actions import Action
-from features.user_state import StateEvent, UserStateStore
+from features.relations import Relation
+from features.user_state import RelationChange, StateEvent, UserStateStore
 from gateway.feed import Reason
 from gateway.paging import Cursor
 from gateway.trace import Trace
@@ -23,9 +24,15 @@ async def test_a_user_without_actions_is_cold(valkey: Valkey) -> None:
 
 
 async def test_a_like_is_seen_by_the_next_request(valkey: Valkey) -> None:
-    await UserStateStore(valkey).append("42", [StateEvent("e1", 7, Action.LIKE, NOW_MS - 1)])
+    await UserStateStore(valkey).append("42", [StateEvent("e1", 7, 3, Action.LIKE, NOW_MS - 1)])
     user = await _users(valkey).load(feed_request(), Trace(False))
     assert (user.cold, user.contexts.history_media_id_H.tolist()) == (False, [7])
+
+
+async def test_a_blocked_account_is_known_to_the_next_request(valkey: Valkey) -> None:
+    await UserStateStore(valkey).set_relations("42", [RelationChange(9, Relation.BLOCKED)])
+    contexts = (await _users(valkey).load(feed_request(), Trace(False))).contexts
+    assert (contexts.relation_account_id_R.tolist(), contexts.relation_kind_R.tolist()) == ([9], [Relation.BLOCKED])
 
 
 async def test_a_remembered_page_is_seen_by_the_next_request(valkey: Valkey) -> None:

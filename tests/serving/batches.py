@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, UserContexts
+from features.relations import Relation, relation_columns
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.columns import CandidateColumns
@@ -88,6 +89,9 @@ def user_contexts(draw: st.DrawFn, users: int) -> UserContexts:
     actions = st.sampled_from(sorted(HISTORY_ACTIONS))
     texts = st.lists(st.text(max_size=3), min_size=users, max_size=users)
 
+    related = st.lists(ids, max_size=3).map(lambda accounts: np.array(accounts, np.int64))
+    relations = draw(st.lists(st.fixed_dictionaries(dict.fromkeys(Relation, related)), min_size=users, max_size=users))
+
     def column(values: st.SearchStrategy[int], n: int) -> list[int]:
         return draw(st.lists(values, min_size=n, max_size=n))
 
@@ -104,4 +108,6 @@ def user_contexts(draw: st.DrawFn, users: int) -> UserContexts:
         n_following_B=np.array(column(times | st.just(-1), users), np.int64),
         n_followers_B=np.array(column(times | st.just(-1), users), np.int64),
         segments=tuple(draw(texts)),
+        account_id_B=np.array(column(ids | st.just(0), users), np.int64),
+        **relation_columns(relations),
     )

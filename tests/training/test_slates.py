@@ -10,6 +10,7 @@ import pytest
 from features.actions import N_ACTIONS
 from features.context import UserContexts
 from features.dense import FEATURES, NEUTRAL_POSITION
+from features.relations import NO_ACCOUNT, no_relations
 from tests.training.models.worlds import item_table, slates
 from training.slates import join, slates_of
 
@@ -26,6 +27,8 @@ CONTEXTS = UserContexts(
     n_following_B=np.full(3, -1),
     n_followers_B=np.full(3, -1),
     segments=("",) * 3,
+    account_id_B=np.full(3, NO_ACCOUNT),
+    **no_relations(3),
 )
 ROW_N, USER_N = np.array([7, 8, 9]), np.array([0, 0, 2])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +66,37 @@ def test_media_that_do_not_exist_yet_have_a_row_but_do_not_count_for_their_autho
     assert table.account_n_media_U.tolist() == [0, 0]
 
 
+def test_policy_flags_are_bits_in_the_order_of_their_names() -> None:
+    data = dataset(EVENTS, MEDIA)
+    flags = pl.Series([["nudity", "graphic", "nudity"], None, ["graphic"]], dtype=pl.List(pl.String))
+    log, media = EventLog.from_dataset(data), data.media.with_columns(policy_flags=flags)  # of media 30, 10, 11
+    table = ItemTables(log, media, ItemVectors.zeros(log)).as_of(START)
+    assert table.policy_flags == ("graphic", "nudity")
+    assert table.policy_flags_M.tolist() == [0b00, 0b01, 0b11]
+    assert table.policy_flags_M.dtype == np.uint32
+
+
+def test_the_last_of_32_flags_has_a_bit_and_one_more_is_refused() -> None:
+    data = dataset(EVENTS, MEDIA)
+    log, names = EventLog.from_dataset(data), [f"flag{number:02}" for number in range(33)]
+    tables = [
+        ItemTables(
+            log,
+            data.media.with_columns(policy_flags=pl.Series([[], some, []], dtype=pl.List(pl.String))),
+            ItemVectors.zeros(log),
+        )
+        for some in (names[:32], names)
+    ]
+    assert tables[0].as_of(START).policy_flags_M.tolist() == [2**32 - 1, 0, 0]
+    with pytest.raises(ValueError, match="policy_flags has 33 names, at most 32"):
+        tables[1].as_of(START)
+
+
+def test_without_the_column_nothing_is_flagged() -> None:
+    table = tables().as_of(START)
+    assert (table.policy_flags, table.policy_flags_M.tolist()) == ((), [0, 0, 0])
+
+
 def test_static_columns_follow_the_rows_and_nulls_stay_missing() -> None:
     table = tables().as_of(START)
     assert table.topics == ("a", "b")
@@ -82,7 +114,7 @@ def test_a_table_does_not_depend_on_the_tables_before_it(minutes: list[int]) -> 
     other = tables().as_of(START + minutes[-1] * MINUTE)
     for field in fields(ItemTable):
         name = field.name
-        if name in ("as_of_ms", "topics"):
+        if name in ("as_of_ms", "topics", "policy_flags"):
             assert getattr(one, name) == getattr(other, name)
         else:
             np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-6, err_msg=name)

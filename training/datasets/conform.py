@@ -46,8 +46,9 @@ def refuse(series: pl.Series, bad: pl.Series, file: str, reason: str, advice: st
 
 
 def check_unique(series: pl.Series, file: str) -> None:
-    """Raises DatasetError for the first row that repeats the value of an earlier one."""
-    refuse(series, ~series.is_first_distinct(), file, "it occurs in an earlier row too", "keep one row for each")
+    """Raises DatasetError for the first row that repeats the value of an earlier one; nulls repeat nothing."""
+    repeated = ~series.is_first_distinct() & series.is_not_null()
+    refuse(series, repeated, file, "it occurs in an earlier row too", "keep one row for each")
 
 
 def _conform_column(series: pl.Series, column: Column, file: str) -> pl.Series:
@@ -60,9 +61,13 @@ def _conform_column(series: pl.Series, column: Column, file: str) -> pl.Series:
         refuse(converted, converted.str.len_bytes() == 0, file, "the text is empty", "write null for no value")
     elif isinstance(column.dtype, pl.List):
         _check_lists(converted, file)
+        if column.max_names is not None:
+            _check_names(converted, column.max_names, file)
     elif column.dtype.is_float():
         refuse(converted, ~converted.is_finite(), file, "it is not a finite number", "write null for no value")
     _check_range(series, converted, column, file)
+    if column.unique:
+        check_unique(converted, file)
     return converted
 
 
@@ -109,6 +114,14 @@ def _check_lists(series: pl.Series, file: str) -> None:
     usual = length_M.drop_nulls().head(1).to_list()
     reason = f"its length is not {usual}, that of the first list"
     refuse(series, ~length_M.is_in(usual), file, reason, "embed all media with one model")
+
+
+def _check_names(series: pl.Series, most: int, file: str) -> None:
+    names = series.explode().drop_nulls().unique(maintain_order=True)
+    refuse(series, series.list.contains(""), file, "the list holds an empty name", "drop it")
+    if len(names) > most:
+        one_too_many = series.list.contains(names[most])
+        refuse(series, one_too_many, file, f"the column holds {len(names)} different names", f"use at most {most}")
 
 
 def _check_range(series: pl.Series, converted: pl.Series, column: Column, file: str) -> None:

@@ -10,6 +10,8 @@ from enum import Enum
 
 import polars as pl
 
+from features.item_table import MAX_POLICY_FLAGS
+
 CONTRACT_VERSION = 1
 INFO_FILE = "dataset.json"
 TRUTH_DIR = "truth"
@@ -34,6 +36,8 @@ class Column:
     low: float | None = None
     high: float | None = None
     low_is_out: bool = False  # the range is (low, high] rather than [low, high]
+    unique: bool = False  # no value occurs in two rows; nulls may
+    max_names: int | None = None  # of a list of names: how many different ones the whole column may hold
 
     def range_text(self) -> str:
         """The range in interval notation, for messages."""
@@ -65,6 +69,7 @@ USERS = Table(
         Column("n_following", pl.Int64(), low=0),
         Column("n_followers", pl.Int64(), low=0),
         Column("segment", pl.String()),
+        Column("account_id", pl.Int64(), low=1, unique=True),  # under which the user posts; an author_id of the media
     ),
 )
 
@@ -79,6 +84,8 @@ MEDIA = Table(
         Column("topic", pl.String()),
         # The integrity model's probability that the media must not be recommended.
         Column("non_recommendable_score", pl.Float32(), low=0, high=1),
+        # What content policy says about the media, in the platform's own words: "nudity", "graphic", "unoriginal".
+        Column("policy_flags", pl.List(pl.String()), _OPTIONAL, max_names=MAX_POLICY_FLAGS),
         Column("tags", pl.List(pl.String()), _OPTIONAL),
         Column("text", pl.String(), _OPTIONAL),
         Column("embedding", pl.List(pl.Float32()), _OPTIONAL),  # of one length throughout

@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RelationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RELATION_KIND_UNSPECIFIED: _ClassVar[RelationKind]
+    RELATION_KIND_FOLLOWED: _ClassVar[RelationKind]
+    RELATION_KIND_MUTED: _ClassVar[RelationKind]
+    RELATION_KIND_BLOCKED: _ClassVar[RelationKind]
+
 class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ACTION_UNSPECIFIED: _ClassVar[Action]
@@ -21,6 +28,10 @@ class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTION_DWELL: _ClassVar[Action]
     ACTION_HIDE: _ClassVar[Action]
     ACTION_REPORT: _ClassVar[Action]
+RELATION_KIND_UNSPECIFIED: RelationKind
+RELATION_KIND_FOLLOWED: RelationKind
+RELATION_KIND_MUTED: RelationKind
+RELATION_KIND_BLOCKED: RelationKind
 ACTION_UNSPECIFIED: Action
 ACTION_IMPRESSION: Action
 ACTION_CLICK: Action
@@ -71,3 +82,25 @@ class LogEventsResponse(_message.Message):
     accepted: int
     duplicates: int
     def __init__(self, accepted: _Optional[int] = ..., duplicates: _Optional[int] = ...) -> None: ...
+
+class SetRelationsRequest(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[RelationChange]
+    def __init__(self, changes: _Optional[_Iterable[_Union[RelationChange, _Mapping]]] = ...) -> None: ...
+
+class RelationChange(_message.Message):
+    __slots__ = ("user_id", "account_id", "kind", "removed")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    account_id: int
+    kind: RelationKind
+    removed: bool
+    def __init__(self, user_id: _Optional[str] = ..., account_id: _Optional[int] = ..., kind: _Optional[_Union[RelationKind, str]] = ..., removed: _Optional[bool] = ...) -> None: ...
+
+class SetRelationsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

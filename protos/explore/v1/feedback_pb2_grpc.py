@@ -39,6 +39,11 @@ class FeedbackServiceStub:
                 request_serializer=explore_dot_v1_dot_feedback__pb2.LogEventsRequest.SerializeToString,
                 response_deserializer=explore_dot_v1_dot_feedback__pb2.LogEventsResponse.FromString,
                 _registered_method=True)
+        self.SetRelations = channel.unary_unary(
+                '/explore.v1.FeedbackService/SetRelations',
+                request_serializer=explore_dot_v1_dot_feedback__pb2.SetRelationsRequest.SerializeToString,
+                response_deserializer=explore_dot_v1_dot_feedback__pb2.SetRelationsResponse.FromString,
+                _registered_method=True)
 
 
 class FeedbackServiceServicer:
@@ -52,6 +57,14 @@ class FeedbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetRelations(self, request, context):
+        """Says whom users follow, mute and block from now on. Sending the same changes again is harmless.
+        The call either rejects all changes (INVALID_ARGUMENT names the change and the field) or stores all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeedbackServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +72,11 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     servicer.LogEvents,
                     request_deserializer=explore_dot_v1_dot_feedback__pb2.LogEventsRequest.FromString,
                     response_serializer=explore_dot_v1_dot_feedback__pb2.LogEventsResponse.SerializeToString,
+            ),
+            'SetRelations': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRelations,
+                    request_deserializer=explore_dot_v1_dot_feedback__pb2.SetRelationsRequest.FromString,
+                    response_serializer=explore_dot_v1_dot_feedback__pb2.SetRelationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -88,6 +106,33 @@ class FeedbackService:
             '/explore.v1.FeedbackService/LogEvents',
             explore_dot_v1_dot_feedback__pb2.LogEventsRequest.SerializeToString,
             explore_dot_v1_dot_feedback__pb2.LogEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRelations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explore.v1.FeedbackService/SetRelations',
+            explore_dot_v1_dot_feedback__pb2.SetRelationsRequest.SerializeToString,
+            explore_dot_v1_dot_feedback__pb2.SetRelationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

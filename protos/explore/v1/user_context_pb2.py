@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65xplore/v1/user_context.proto\x12\nexplore.v1\"\xda\x02\n\x0bUserContext\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0frequest_time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x18\n\x10history_media_id\x18\x04 \x01(\x0c\x12\x16\n\x0ehistory_action\x18\x05 \x01(\x0c\x12\x17\n\x0fhistory_time_ms\x18\x06 \x01(\x0c\x12\x15\n\raction_counts\x18\x07 \x03(\r\x12\x1d\n\x10registered_at_ms\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0bn_following\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x0bn_followers\x18\n \x01(\x03H\x02\x88\x01\x01\x12\x0f\n\x07segment\x18\x0b \x01(\t\x12\x15\n\rseen_media_id\x18\x0c \x01(\x0c\x42\x13\n\x11_registered_at_msB\x0e\n\x0c_n_followingB\x0e\n\x0c_n_followersb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65xplore/v1/user_context.proto\x12\nexplore.v1\"\xa2\x03\n\x0bUserContext\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0frequest_time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07surface\x18\x03 \x01(\t\x12\x18\n\x10history_media_id\x18\x04 \x01(\x0c\x12\x16\n\x0ehistory_action\x18\x05 \x01(\x0c\x12\x17\n\x0fhistory_time_ms\x18\x06 \x01(\x0c\x12\x15\n\raction_counts\x18\x07 \x03(\r\x12\x1d\n\x10registered_at_ms\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x0bn_following\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x18\n\x0bn_followers\x18\n \x01(\x03H\x02\x88\x01\x01\x12\x0f\n\x07segment\x18\x0b \x01(\t\x12\x15\n\rseen_media_id\x18\x0c \x01(\x0c\x12\x12\n\naccount_id\x18\r \x01(\x03\x12\x1b\n\x13relation_account_id\x18\x0e \x01(\x0c\x12\x15\n\rrelation_kind\x18\x0f \x01(\x0c\x42\x13\n\x11_registered_at_msB\x0e\n\x0c_n_followingB\x0e\n\x0c_n_followersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explore.v1.user_context_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USERCONTEXT']._serialized_start=46
-  _globals['_USERCONTEXT']._serialized_end=392
+  _globals['_USERCONTEXT']._serialized_end=464
 # @@protoc_insertion_point(module_scope)

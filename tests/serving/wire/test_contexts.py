@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from features.actions import Action
 from features.context import HISTORY_LENGTH, UserContexts
+from features.relations import Relation, no_accounts, no_relations, relation_columns
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.errors import InvalidArgument
 from serving.wire import SeenMedia, decode_contexts, decode_seen, encode_contexts
 from tests.serving.batches import user, user_contexts
+
+
+def nothing_seen(contexts: UserContexts) -> SeenMedia:
+    return SeenMedia(np.zeros(len(contexts) + 1, np.int64), np.empty(0, np.int64))
+
+
+def assert_same(one: UserContexts, other: UserContexts) -> None:
+    for field in fields(UserContexts):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), field.name)
 
 
 def i8(*values: int) -> bytes:
@@ -23,9 +34,26 @@ def i8(*values: int) -> bytes:
 
 @given(st.integers(1, 3).flatmap(user_contexts))
 def test_round_trip_changes_nothing(contexts: UserContexts) -> None:
-    decoded = decode_contexts(encode_contexts(contexts))
-    for field in fields(UserContexts):
-        np.testing.assert_array_equal(getattr(decoded, field.name), getattr(contexts, field.name), field.name)
+    assert_same(decode_contexts(encode_contexts(contexts, nothing_seen(contexts))), contexts)
+
+
+@given(st.integers(1, 3).flatmap(user_contexts))
+def test_only_retrieval_gets_the_relations(contexts: UserContexts) -> None:
+    alone = replace(contexts, **no_relations(len(contexts)))
+    assert_same(decode_contexts(encode_contexts(contexts)), alone)
+
+
+def test_relations_of_users_follow_each_other() -> None:
+    users: list[dict[Relation, NDArray[np.int64]]] = [
+        no_accounts() | {Relation.BLOCKED: np.array([9]), Relation.FOLLOWED: np.array([7, 3])},
+        no_accounts(),
+        no_accounts() | {Relation.MUTED: np.array([7])},
+    ]
+    contexts = replace(decode_contexts([user(), user(), user()]), **relation_columns(users))
+    decoded = decode_contexts(encode_contexts(contexts, nothing_seen(contexts)))
+    assert decoded.relation_offsets.tolist() == [0, 3, 3, 4]
+    assert decoded.relation_account_id_R.tolist() == [7, 3, 9, 7]
+    assert decoded.relation_kind_R.tolist() == [Relation.FOLLOWED] * 2 + [Relation.BLOCKED, Relation.MUTED]
 
 
 def test_columns_of_users_follow_each_other() -> None:
@@ -97,10 +125,20 @@ def test_seen_media_of_a_wrong_width_are_refused() -> None:
         ("history_action", bytes([255]), "holds 255, must be an action of the history"),
         ("history_time_ms", i8(1, 2), "has 16 bytes, expected 1 rows"),
         ("history_time_ms", i8(-1), "holds -1, must not be negative"),
+        ("account_id", -1, "is -1, must not be negative; 0 if there is none"),
+        ("relation_account_id", b"123", "has 3 bytes"),
+        ("relation_account_id", i8(0), "holds 0, must be > 0"),
+        ("relation_account_id", i8(-7), "holds -7, must be > 0"),
+        ("relation_kind", b"", "has 0 bytes, expected 1 rows"),
+        ("relation_kind", bytes([1, 2]), "has 2 bytes, expected 1 rows"),
+        ("relation_kind", bytes([0]), "holds 0, must be one of 1 = FOLLOWED, 2 = MUTED, 3 = BLOCKED"),
+        ("relation_kind", bytes([4]), "holds 4, must be one of"),
+        ("relation_kind", bytes([255]), "holds 255, must be one of"),
     ],
 )
 def test_wrong_field_is_named(field: str, value: object, reason: str) -> None:
     wrong = user("bob")
+    wrong.relation_account_id, wrong.relation_kind = i8(7), bytes([Relation.MUTED])
     setattr(wrong, field, value)
     with pytest.raises(InvalidArgument, match=rf"^users\[1\]\.{field} {reason}"):
         decode_contexts([user("ann"), wrong])

@@ -11,7 +11,14 @@ NOON_MS = round(NOON.timestamp() * 1000)
 
 
 def users() -> pl.DataFrame:
-    return pl.DataFrame({"user_id": ["1", "2"], "registered_at": [NOON, None], "n_following": [3, None]})
+    return pl.DataFrame(
+        {
+            "user_id": ["1", "2"],
+            "registered_at": [NOON, None],
+            "n_following": [3, None],
+            "account_id": [7, 9],
+        }
+    )
 
 
 def media() -> pl.DataFrame:
@@ -23,6 +30,7 @@ def media() -> pl.DataFrame:
             "non_recommendable_score": [0.5, None],
             "embedding": [[1.0, 2.0], [3.0, 4.0]],
             "tags": [["cats"], None],
+            "policy_flags": [["nudity", "graphic"], None],
         }
     )
 

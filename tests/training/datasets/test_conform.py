@@ -36,6 +36,8 @@ def refusal(name: str, column: str, row: int, value: object) -> DatasetError:
         ("users", "user_id", 1, "", "the text is empty; write null for no value"),
         ("users", "user_id", 1, "1", "it occurs in an earlier row too; keep one row for each"),
         ("users", "n_following", 0, -1, "it is too small; values lie in [0, inf)"),
+        ("users", "account_id", 1, 0, "it is too small; values lie in [1, inf)"),
+        ("users", "account_id", 1, 7, "it occurs in an earlier row too; keep one row for each"),
         ("media", "media_id", 0, 0, "it is too small; values lie in [1, inf)"),
         ("media", "media_id", 1, 10, "it occurs in an earlier row too; keep one row for each"),
         ("media", "author_id", 1, -3, "it is too small; values lie in [1, inf)"),
@@ -45,6 +47,15 @@ def refusal(name: str, column: str, row: int, value: object) -> DatasetError:
         ("media", "embedding", 1, [1.0], "its length is not [2], that of the first list"),
         ("media", "embedding", 1, [1.0, float("inf")], "the list holds a number that is not finite"),
         ("media", "tags", 0, ["a", None], "the list holds a null"),
+        ("media", "policy_flags", 1, ["graphic", None], "the list holds a null"),
+        ("media", "policy_flags", 1, ["graphic", ""], "the list holds an empty name; drop it"),
+        (
+            "media",
+            "policy_flags",
+            1,
+            [str(n) for n in range(31)],
+            "the column holds 33 different names; use at most 32",
+        ),
         ("events", "value", 2, float("inf"), "it is not a finite number"),
         ("events", "value", 2, -1.0, "it is too small; values lie in [0, inf)"),
         ("events", "position", 1, -1, "it is too small; values lie in [0, inf)"),
@@ -72,6 +83,8 @@ def test_a_bad_value_is_named_with_its_place(table: str, column: str, row: int, 
         ("media", "embedding", [["a"], ["b"]], "List(String)"),
         ("media", "tags", [[1], [2]], "List(Int64)"),
         ("media", "tags", ["cats", "dogs"], "String"),
+        ("media", "policy_flags", [1, 2], "Int64"),
+        ("users", "account_id", ["7", "9"], "String"),
     ],
 )
 def test_a_wrong_type_is_named(table: str, column: str, values: list[Any], found: str) -> None:
@@ -95,9 +108,20 @@ def test_a_table_without_rows_is_refused() -> None:
 
 
 def test_missing_nullable_columns_are_filled_and_optional_ones_are_not() -> None:
-    frame = conformed(media().drop("non_recommendable_score", "embedding", "tags"), MEDIA)
+    frame = conformed(media().drop("non_recommendable_score", "embedding", "tags", "policy_flags"), MEDIA)
     assert frame["non_recommendable_score"].to_list() == [None, None]
     assert frame.columns == [column.name for column in MEDIA.columns[:6]]
+
+
+def test_any_number_of_users_may_have_no_account() -> None:
+    frame = users().with_columns(account_id=pl.lit(None, dtype=pl.Int64))
+    assert conformed(frame, USERS)["account_id"].to_list() == [None, None]
+    assert conformed(frame.drop("account_id"), USERS)["account_id"].dtype == pl.Int64
+
+
+def test_as_many_flags_as_there_are_bits_are_taken() -> None:
+    frame = with_value(media(), "policy_flags", 1, [str(number) for number in range(30)])
+    assert conformed(frame, MEDIA)["policy_flags"].list.len().to_list() == [2, 30]
 
 
 def test_unknown_columns_are_kept_out_and_told() -> None:

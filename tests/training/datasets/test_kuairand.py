@@ -100,6 +100,12 @@ def test_users_keep_what_is_known_of_them(files: Files, tmp_path: Path) -> None:
     assert (second["user_id"], second["registered_at"], second["n_following"]) == ("7", None, None)
 
 
+def test_nobody_posts_under_an_account_and_nothing_is_flagged(files: Files, tmp_path: Path) -> None:
+    dataset = imported(files, tmp_path)
+    assert dataset.users["account_id"].is_null().all()
+    assert "policy_flags" not in dataset.media.columns
+
+
 def test_random_exposures_know_their_propensity(files: Files, tmp_path: Path) -> None:
     files["log_random_4_22_to_5_08_pure.csv"] = log(line(0, 0, 50), line(7, 5, 60), line(0, 5, 70))
     events = imported(files, tmp_path).events

@@ -28,6 +28,8 @@ def edit_info(root: Path, **changes: Any) -> None:
 def test_a_data_set_loads_as_it_was_written(root: Path) -> None:
     dataset = load(root)
     assert dataset.events.equals(checked(users(), media(), events(), name="small").events)
+    assert dataset.users["account_id"].to_list() == [7, 9]
+    assert dataset.media["policy_flags"].to_list() == [["nudity", "graphic"], None]
     assert (dataset.name, dataset.seed, dataset.created_by, dataset.root) == ("small", 3, "a test", root)
     assert dataset.as_of_ms == NOON_MS + 3
     assert dataset.warnings == ()

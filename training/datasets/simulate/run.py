@@ -12,6 +12,7 @@ from training.datasets.load import Dataset, checked
 from training.datasets.progress import Progress, silent
 from training.datasets.simulate.config import DAY_MS, SimulationConfig
 from training.datasets.simulate.day import Day, live_day
+from training.datasets.simulate.platform import draw_platform
 from training.datasets.simulate.policy import LoggingPolicy
 from training.datasets.simulate.population import draw_accounts, draw_follows, draw_media, draw_topics
 from training.datasets.simulate.state import Int64
@@ -30,11 +31,12 @@ def simulate(config: SimulationConfig, out_dir: Path | str, progress: Progress =
     steps = config.days + 2
     with staging(out_dir) as staged:
         world = create_world(config)
+        platform = draw_platform(world, *_generators(config, 2, stream=2))
         progress(1, steps)
         world, events = _live(world, progress, steps)
         dataset = checked(
-            users_table(world),
-            media_table(world),
+            users_table(world, platform),
+            media_table(world, platform),
             events.sort("event_time", maintain_order=True),
             name=f"simulated-{config.users}-users-seed-{config.seed}",
             created_by="explore simulate",

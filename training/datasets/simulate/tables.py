@@ -12,6 +12,7 @@ from features.actions import action_name
 from training.datasets.contract import TIME
 from training.datasets.simulate.day import ActionEvents, Day
 from training.datasets.simulate.names import TOPIC_NAMES
+from training.datasets.simulate.platform import NOBODY, POLICY_FLAGS, Platform
 from training.datasets.simulate.state import Int64
 from training.datasets.simulate.world import World
 
@@ -19,9 +20,9 @@ SURFACE = "explore"
 _TIERS = ("casual", "regular", "power")  # by activity: below 0.5 times the mean, up to 2 times, above
 
 
-def users_table(world: World) -> pl.DataFrame:
+def users_table(world: World, platform: Platform) -> pl.DataFrame:
     """The users as they were when the log started, so that no column knows the future."""
-    users = world.users
+    users, account_U = world.users, platform.account_U
     owner_F = world.follows.pair_F[world.follows.since_ms_F < world.config.start_ms] // world.config.accounts
     return pl.DataFrame(
         {
@@ -30,13 +31,18 @@ def users_table(world: World) -> pl.DataFrame:
             "n_following": np.bincount(owner_F, minlength=world.config.users),
             "n_followers": users.followers_U,
             "segment": np.array(_TIERS)[np.digitize(users.activity_U, (0.5, 2.0))],
+            "account_id": world.accounts.account_id_A[account_U],
         }
-    )
+    ).with_columns(pl.when(pl.Series(account_U != NOBODY)).then("account_id"))
 
 
-def media_table(world: World) -> pl.DataFrame:
+def media_table(world: World, platform: Platform) -> pl.DataFrame:
     """All media, also those that are posted during the log."""
     media, names = world.media, np.array(TOPIC_NAMES)
+    flags = [
+        pl.when(pl.Series(flagged_M)).then(pl.lit(name))
+        for name, flagged_M in zip(POLICY_FLAGS, platform.flagged_MP.T, strict=True)
+    ]
     topic_M, home_M = names[media.topic_M], names[world.accounts.topic_A[media.account_M]]
     return pl.DataFrame(
         {
@@ -48,7 +54,11 @@ def media_table(world: World) -> pl.DataFrame:
             "non_recommendable_score": pl.Series(media.score_M, nan_to_null=True),
             "home": home_M,
         }
-    ).select(pl.exclude("home"), tags=pl.concat_list("topic", "home").list.unique(maintain_order=True))
+    ).select(
+        pl.exclude("home"),
+        policy_flags=pl.concat_list(flags).list.drop_nulls(),
+        tags=pl.concat_list("topic", "home").list.unique(maintain_order=True),
+    )
 
 
 def events_table(world: World, day: Day, first_request: int) -> pl.DataFrame:

@@ -37,6 +37,8 @@ def test_a_simulated_data_set_loads_without_warnings(log: Log) -> None:
     assert log.dataset.root is not None
     again = load(log.dataset.root)
     assert again.events.equals(log.dataset.events)
+    assert again.users.equals(log.dataset.users)
+    assert again.media.equals(log.dataset.media)
     assert (again.seed, again.created_by, again.warnings) == (1, "explore simulate", ())
     assert again.name == "simulated-1200-users-seed-1"
 
