@@ -12,7 +12,7 @@ from typing import Annotated, TypedDict
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # raised when services need files that older bundles lack
 MANIFEST_NAME = "manifest.json"
 DEFAULT_WEIGHTS = "default"  # the value weight table used where no experiment arm names another
 

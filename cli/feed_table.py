@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from google.protobuf.json_format import MessageToDict
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -12,9 +14,13 @@ from protos.explore.v1.feed_pb2 import CandidateDebug, DegradationReason, FeedDe
 
 _PIPE_WIDTH = 160
 
+Source = tuple[str, str]  # name and operator path
+Labels = Mapping[Source, str]  # what the tables call a source
+
 
 def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
-    """Items in order with what they are worth and why; below it whatever did not work."""
+    """Items in order with what they are worth and why; below it how each source found them, and whatever did not work."""
+    labels = source_labels(_sources([*response.items, *response.debug.candidates]))
     tasks = [entry.task for entry in response.items[0].task_probabilities] if response.items else []
     table = Table(
         title=f"Page for user {user_id}", caption=_caption(response), caption_justify="left", box=box.SIMPLE_HEAD
@@ -24,8 +30,8 @@ def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
     for task in tasks:
         table.add_column(task.replace("_", "_\n"), justify="right", no_wrap=True)
     for item in response.items:
-        table.add_row(*_cells(item))
-    return Group(table, *(_degradation_lines(response)))
+        table.add_row(*_cells(item, labels))
+    return Group(table, *source_legend(_sources(response.items), labels), *_degradation_lines(response))
 
 
 def debug_tables(debug: FeedDebug) -> RenderableType:
@@ -40,9 +46,10 @@ def debug_tables(debug: FeedDebug) -> RenderableType:
     candidates = Table(title=f"All {len(debug.candidates)} candidates (rank / score per stage)", box=box.SIMPLE_HEAD)
     for name in ("media", "author", "source", *stages, "outcome"):
         candidates.add_column(name, no_wrap=True, justify="right" if name in ("media", "author", *stages) else "left")
+    labels = source_labels(_sources(debug.candidates))
     for candidate in debug.candidates:
-        candidates.add_row(*_candidate_cells(candidate, stages))
-    return Group(funnel, candidates)
+        candidates.add_row(*_candidate_cells(candidate, stages, labels))
+    return Group(funnel, candidates, *source_legend(_sources(debug.candidates), labels))
 
 
 def wide_console() -> Console:
@@ -56,9 +63,38 @@ def as_json(response: GetFeedResponse) -> dict[str, object]:
     return MessageToDict(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
-def _cells(item: FeedItem) -> list[str]:
+def source_labels(sources: Iterable[Source]) -> Labels:
+    """A source is called by its name. One that finds media on several paths gets a number for each, the same in all tables."""
+    paths: dict[str, set[str]] = {}
+    for source, path in sources:
+        paths.setdefault(source, set()).add(path)
+    return {
+        (source, path): source if len(several) == 1 else f"{source}#{number}"
+        for source, several in paths.items()
+        for number, path in enumerate(sorted(several), start=1)
+    }
+
+
+def source_legend(sources: Iterable[Source], labels: Labels) -> list[Table]:
+    """What stands behind the source names, one line per path; nothing where no path is known."""
+    pairs = {(source, path) for source, path in sources if path}
+    if not pairs:
+        return []
+    legend = Table(title="How the sources found them", title_justify="left", box=None, show_header=False)
+    legend.add_column(no_wrap=True)
+    legend.add_column(overflow="fold")
+    for source, path in sorted(pairs):
+        legend.add_row(labels[source, path], Text(path))
+    return [legend]
+
+
+def _sources(found: Iterable[FeedItem | CandidateDebug]) -> list[Source]:
+    return [(each.source, each.source_path) for each in found]
+
+
+def _cells(item: FeedItem, labels: Labels) -> list[str]:
     value = f"{item.value:.4f}" if item.HasField("value") else "-"
-    head = [str(item.position + 1), str(item.media_id), str(item.author_id), item.source]
+    head = [str(item.position + 1), str(item.media_id), str(item.author_id), labels[item.source, item.source_path]]
     seed = str(item.seed_account_id) if item.seed_account_id else "-"
     return [
         *head,
@@ -69,12 +105,12 @@ def _cells(item: FeedItem) -> list[str]:
     ]
 
 
-def _candidate_cells(candidate: CandidateDebug, stages: list[str]) -> list[str]:
+def _candidate_cells(candidate: CandidateDebug, stages: list[str], labels: Labels) -> list[str]:
     placed = {
         p.stage: f"{p.rank + 1} / {p.score:.2f}" if p.HasField("score") else f"{p.rank + 1}"
         for p in candidate.placements
     }
-    head = [str(candidate.media_id), str(candidate.author_id), candidate.source]
+    head = [str(candidate.media_id), str(candidate.author_id), labels[candidate.source, candidate.source_path]]
     return [*head, *(placed.get(stage, "") for stage in stages), candidate.dropped or "on the page"]
 
 

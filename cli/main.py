@@ -12,9 +12,11 @@ import typer
 from rich.console import Console
 
 from bundles.errors import BundleError
-from cli.commands import data, evaluation, feed, stack, train
+from cli.commands import data, evaluation, feed, stack, takedown, train
+from cli.commands import igql as igql_commands
 from cli.errors import CommandError
 from cli.workspace import Workspace
+from retrieval_svc.igql.errors import IgqlError
 from training.errors import TrainingError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -34,10 +36,16 @@ def build() -> typer.Typer:
     def workspace(
         context: typer.Context,
         home: Annotated[Path, typer.Option(help="Directory of data, bundles, user state and logs.")] = Path("var"),
+        igql: Annotated[
+            Path | None,
+            typer.Option(
+                envvar="EXPLORE_IGQL_FILE", help="Query file that sources candidates; HOME/sourcing.igql by default."
+            ),
+        ] = None,
     ) -> None:
-        context.obj = Workspace(home)
+        context.obj = Workspace(home, igql)
 
-    for group in (data, train, stack, feed, evaluation):
+    for group in (data, train, stack, feed, igql_commands, takedown, evaluation):
         group.register(app)
     return app
 
@@ -53,6 +61,9 @@ def main() -> None:
         build()(standalone_mode=True)
     except (CommandError, BundleError, TrainingError) as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except IgqlError as error:
+        typer.echo(error, err=True)  # as it is: its caret points at a column
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted", style="yellow")

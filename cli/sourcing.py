@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles import layout
 from features.context import UserContexts
-from features.item_table import ItemTable
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
+from retrieval_svc.igql.files import DEFAULT_QUERY
 
 Int64 = NDArray[np.int64]
 
@@ -31,13 +29,10 @@ class EngineSourcing:
         return sourced.candidates.media_id_N, sourced.candidates.offsets
 
 
-def open_sourcing(staged: Path) -> EngineSourcing:
-    """The engine over sourcing files that were just written, before there is a manifest to verify them against."""
-    catalogue = Catalogue.assemble(
-        ItemTable.open(staged / layout.ITEMS),
-        faiss.read_index(str(staged / layout.ACCOUNT_INDEX)),
-        np.load(staged / layout.ACCOUNT_INDEX_ROWS),
-        np.load(staged / layout.ACCOUNT_MEDIA_OFFSETS),
-        np.load(staged / layout.ACCOUNT_MEDIA_ROWS),
-    )
-    return EngineSourcing(RetrievalEngine(catalogue, SourcingConfig()))
+def open_sourcing(staged: Path, igql_file: Path = DEFAULT_QUERY) -> EngineSourcing:
+    """The engine over sourcing files that were just written, before there is a manifest to verify them against.
+
+    Raises IgqlError for a query that does not fit them.
+    """
+    catalogue = Catalogue.of_files(lambda relative: staged / relative)
+    return EngineSourcing(RetrievalEngine(catalogue, SourcingConfig(igql_file=igql_file)))

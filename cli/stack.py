@@ -33,6 +33,7 @@ N_PORTS = len(SERVICES) + 1
 START_TIMEOUT_S = 90.0
 STOP_GRACE_S = 15.0
 _POLL_S = 0.1
+_REFUSED = "`explore train` makes a bundle that fits, `explore igql check` looks at a query file"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class StackPlan:
     ports: Ports
     dataset: str
     clock: str  # "wall" or "data"
+    igql_file: Path  # what the retrieval service sources from, unless `settings` names another
+    takedown_file: Path  # media and accounts that nothing shows
     settings: Mapping[str, str] = field(
         default_factory=dict
     )  # further EXPLORE_ settings of all services, without the prefix
@@ -121,6 +124,8 @@ class StackPlan:
             "LISTEN": self.ports.address(service),
             "BUNDLE_ROOT": str(self.bundle_root.resolve()),
         }
+        if service in ("gateway", "retrieval_svc"):
+            settings["TAKEDOWN_FILE"] = str(self.takedown_file.resolve())
         if service == "gateway":
             settings |= {
                 "RETRIEVAL_ADDRESS": self.ports.address("retrieval_svc"),
@@ -130,7 +135,8 @@ class StackPlan:
                 "VALKEY_URL": self.ports.valkey_url,
                 "CLOCK": self.clock,
             }
-        return {f"EXPLORE_{name}": value for name, value in {**self.settings, **settings}.items()}
+        query = {"IGQL_FILE": str(self.igql_file.resolve())} if service == "retrieval_svc" else {}
+        return {f"EXPLORE_{name}": value for name, value in {**query, **self.settings, **settings}.items()}
 
 
 def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[str], None]) -> RunningStack:
@@ -192,7 +198,18 @@ def describe(process: Process, ports: Ports) -> ProcessStatus:
             return ProcessStatus(process.name, process.pid, address, False, "UNREACHABLE", "", str(error.details()))
     health = "SERVING" if serving else "NOT_SERVING"
     note = answer.not_ready_reason or f"version {answer.software_version}"
+    if answer.note:
+        note = f"{note}; {answer.note}"
     return ProcessStatus(process.name, process.pid, address, serving, health, answer.bundle_version, note)
+
+
+def started_at_ms(address: str) -> int | None:
+    """When the service at this address started, milliseconds since the epoch; None if it cannot be asked."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            return int(StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=1.0).started_at_ms)
+        except grpc.RpcError:
+            return None
 
 
 def stop(stack: RunningStack, run: Path) -> list[Process]:
@@ -214,7 +231,7 @@ def wait_ready(process: Process, address: str, timeout_s: float = START_TIMEOUT_
         health = health_pb2_grpc.HealthStub(channel)
         while not is_serving(health):
             if refusal := _refusal(channel):
-                raise StackError(f"{process.name} cannot serve: {refusal}", "`explore train` makes a bundle that fits")
+                raise StackError(f"{process.name} cannot serve: {refusal}", _REFUSED)
             if not process.alive() or time.monotonic() > deadline:
                 raise StackError(
                     f"{process.name} did not get ready; the end of {process.log}:", processes.last_lines(process)

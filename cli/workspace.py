@@ -4,11 +4,13 @@
 <home>/bundles/<version>/  published bundles; bundles/CURRENT names the one that serves
 <home>/valkey/<name>/      user state, one directory per data set: another set has other users
 <home>/run/                stack.json and logs of the running stack
+<home>/sourcing.igql       the query that sources candidates, for serving and for training; yours to edit
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +20,19 @@ from cli.errors import CommandError
 
 @dataclass(frozen=True)
 class Workspace:
-    """The directory of one installation."""
+    """The directory of one installation. `igql_file`: another query file than the directory's own."""
 
     home: Path
+    igql_file: Path | None = None
 
     @property
     def run(self) -> Path:
         return self.home / "run"
+
+    @property
+    def takedown_file(self) -> Path:
+        """Media and accounts that must not be shown; need not exist."""
+        return self.home / "takedowns.txt"
 
     def dataset(self, name: str) -> Path:
         return self.home / "data" / name
@@ -52,3 +60,22 @@ class Workspace:
                 "run `explore simulate` for the synthetic one, or `explore import kuairand DIR`",
             )
         return self.dataset(pointer.read_text(encoding="utf-8").strip())
+
+    def query_file(self) -> Path:
+        """The query that sources candidates. The directory's own one begins as a copy of the default.
+
+        Raises CommandError if another one was named that does not exist.
+        """
+        if self.igql_file is not None:
+            if not self.igql_file.is_file():
+                raise CommandError(f"there is no query file {self.igql_file}", "--igql or EXPLORE_IGQL_FILE names it")
+            return self.igql_file
+        own = self.home / "sourcing.igql"
+        if not own.exists():
+            from retrieval_svc.igql.files import DEFAULT_QUERY
+
+            self.home.mkdir(parents=True, exist_ok=True)
+            fresh = own.with_suffix(".igql.new")
+            shutil.copyfile(DEFAULT_QUERY, fresh)
+            os.replace(fresh, own)
+        return own

@@ -32,7 +32,9 @@ from serving.holder import Holder, load_current
 from serving.items import open_items
 from serving.process import main
 from serving.server import Service
+from serving.takedowns import read_takedowns
 from serving.telemetry import Telemetry
+from serving.watched import WatchedFile
 
 EXPLORE = feed_pb2.DESCRIPTOR.services_by_name["ExploreService"].full_name
 FEEDBACK = feedback_pb2.DESCRIPTOR.services_by_name["FeedbackService"].full_name
@@ -48,6 +50,8 @@ class Gateway:
         self._channels: list[grpc.aio.Channel] = []
         self._pipelines = Holder[Pipeline]()
         self._clock: Clock = wall_clock
+        file = config.takedown_file
+        self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
         self._retrieval = RetrievalClient(self._channel(config.retrieval_address))
         addresses = {
             Stage.PRERANK: config.prerank_address,
@@ -58,7 +62,8 @@ class Gateway:
 
     def service(self) -> Service:
         """Both public services; ready once the bundle is loaded and its pipeline stands."""
-        return Service((EXPLORE, FEEDBACK), self._register, self._load, self._close, self._pipelines.versions)
+        names = (EXPLORE, FEEDBACK)
+        return Service(names, self._register, self._load, self._close, self._pipelines.versions, self._note)
 
     def _register(self, server: grpc.aio.Server) -> None:
         add_ExploreServiceServicer_to_server(ExploreServicer(self._pipelines, self._config, self._now), server)
@@ -74,7 +79,7 @@ class Gateway:
         check_weights(config.value_weights, tables[config.value_weights])
         if config.clock == "data":
             self._clock = clock_from(bundle.manifest.as_of_ms)
-        popular = PopularMedia.from_items(open_items(bundle), config.non_recommendable_threshold)
+        popular = PopularMedia.from_items(open_items(bundle), config.non_recommendable_threshold, self._takedowns)
         return Pipeline(
             users=Users(self._store, config.state_timeout_s),
             sourcing=SourcingStage(config.funnel.retrieval, self._retrieval, popular),
@@ -82,6 +87,10 @@ class Gateway:
             policy=PagePolicy("default", tables[config.value_weights], config.diversity),
             bundle_version=bundle.version,
         )
+
+    def _note(self) -> str:
+        refused = "" if self._takedowns is None else self._takedowns.refused
+        return f"a changed file is refused, what was before goes on: {refused}" if refused else ""
 
     def _now(self) -> int:
         return self._clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -64,6 +65,7 @@ class GatewayConfig(ServiceConfig):
     diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)
     diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)
     non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
+    takedown_file: Path | None = None  # for the fallback page too; looked at again whenever one is made
     clock: Literal["wall", "data"] = "wall"  # data: time starts where the bundle's log ends (docs/decisions/0004)
 
     @property

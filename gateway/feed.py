@@ -84,6 +84,7 @@ class FeedItem:
     diversity_factor: float
     task_probability: dict[str, float]
     source: str
+    source_path: str  # "" if unknown
     seed_account_id: int
 
 

@@ -40,7 +40,8 @@ def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace:
             value=float(score_N[row]) if valued else None,
             diversity_factor=float(picked.factor_K[place]),
             task_probability=dict(zip(standing.tasks, standing.probability_NT[row].tolist(), strict=True)),
-            source=columns.sources[columns.source_index_N[row]],
+            source=columns.source(row),
+            source_path=columns.source_path(row),
             seed_account_id=int(columns.seed_account_id_N[row]),
         )
         for place, row in enumerate(picked.row_K.tolist())

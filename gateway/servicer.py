@@ -100,6 +100,7 @@ def _item(item: Item) -> FeedItem:
         diversity_factor=item.diversity_factor,
         task_probabilities=_probabilities(item.task_probability),
         source=item.source,
+        source_path=item.source_path,
         seed_account_id=item.seed_account_id,
     )
 
@@ -125,7 +126,8 @@ def _candidates(trace: Trace) -> list[CandidateDebug]:
         CandidateDebug(
             media_id=media_id,
             author_id=int(columns.author_id_N[row]),
-            source=columns.sources[columns.source_index_N[row]],
+            source=columns.source(row),
+            source_path=columns.source_path(row),
             seed_account_id=int(columns.seed_account_id_N[row]),
             placements=[_placement(placement) for placement in trace.placements[media_id]],
             dropped=trace.dropped.get(media_id, ""),

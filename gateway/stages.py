@@ -80,7 +80,7 @@ class SourcingStage:
             return decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
         except CallError as error:
             call.trace.degrade(RETRIEVAL, reason_of(error), f"{error}; popular media used instead")
-            return self._popular.candidates(call.user.seen_S, keep)
+            return self._popular.candidates(call.user.contexts, call.user.seen_S, keep)
 
 
 class RankingStage:

@@ -14,10 +14,13 @@ from protos.explore.v1 import retrieval_pb2_grpc
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import RetrievalConfig
 from retrieval_svc.engine import RetrievalEngine
+from retrieval_svc.igql.errors import IgqlError
 from retrieval_svc.servicer import RetrievalServicer
+from serving.errors import SettingRefused
 from serving.holder import Holder, load_current
 from serving.process import main
 from serving.server import Service
+from serving.takedowns import TakedownsRefused
 from serving.telemetry import Telemetry
 
 RETRIEVAL = "explore.v1.RetrievalService"
@@ -30,9 +33,14 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
     servicer = RetrievalServicer(engines, config.max_count, telemetry)
 
     def make(bundle: Bundle) -> RetrievalEngine:
-        engine = RetrievalEngine(Catalogue.open(bundle), config)
-        engine.warm_up(config.warm_accounts)
-        return engine
+        try:
+            return RetrievalEngine(Catalogue.open(bundle), config)
+        except (IgqlError, TakedownsRefused) as error:
+            raise SettingRefused(bundle.version, str(error)) from error
+
+    def note() -> str:
+        refused = engines.held().value.refused if engines.versions() else ""
+        return f"a changed file is refused, what was before goes on: {refused}" if refused else ""
 
     async def load() -> None:
         await load_current(store, FINGERPRINT, make, engines)
@@ -40,7 +48,7 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
     def register(server: grpc.aio.Server) -> None:
         retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)
 
-    return Service((RETRIEVAL,), register, load, servicer.close, engines.versions)
+    return Service((RETRIEVAL,), register, load, servicer.close, engines.versions, note)
 
 
 if __name__ == "__main__":

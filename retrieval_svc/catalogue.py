@@ -1,13 +1,13 @@
 """Everything sourcing knows about media and accounts, opened from one bundle, with the orders that no request should sort again.
 
-Knows files and shapes; knows no users. What a source may assume about the arrays is checked here, once.
-Shapes: M media, U accounts, T topics, I indexed accounts.
+Knows files and shapes; knows no users. What an operator may assume about the arrays is checked here, once.
+Shapes: M media, U accounts, T topics, I indexed vectors, K stored neighbours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+import json
+from dataclasses import dataclass, field
 
 import faiss
 import numpy as np
@@ -18,18 +18,25 @@ from bundles.bundle import Bundle
 from bundles.errors import BundleCorrupt
 from features.integrity import has_scores
 from features.item_table import ItemTable
-from retrieval_svc.account_index import AccountIndex, Int64
+from features.vectors import embedding_version
+from retrieval_svc.igql.vocabulary import Vocabulary
+from retrieval_svc.neighbours import AccountNeighbours
 from retrieval_svc.quality import Float64, best_order, quality, trending
-from retrieval_svc.ragged import offsets_of
-from serving.items import open_items
+from retrieval_svc.ragged import Int64, offsets_of
+from retrieval_svc.tables import BrokenColumn, Find, SourcingTables, array
+from retrieval_svc.vector_index import VectorIndex, open_index
+
+DEFAULT = "default"  # the name of the only embedding that training publishes so far
 
 
-class BrokenColumn(Exception):
-    """A file of the bundle breaks the contract; `file` is its path inside the bundle."""
+@dataclass(frozen=True)
+class Trends:
+    """All media by how much they are liked, over one window: overall and by topic, best first."""
 
-    def __init__(self, file: str, problem: str) -> None:
-        super().__init__(f"{file}: {problem}")
-        self.file, self.problem = file, problem
+    value_M: Float64
+    row_M: Int64
+    topic_offsets: Int64  # T + 1
+    topic_row: Int64  # media with a topic, by topic
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,8 @@ class Orders:
     """Media rows sorted once per bundle, best first (or newest first) within each list."""
 
     quality_M: Float64  # in (0, 1]
-    trending_M: Float64
     posted_offsets: Int64  # U + 1
-    posted_row_M: Int64  # by account, highest quality first
-    topic_offsets: Int64  # T + 1
-    topic_row: Int64  # media with a topic, by topic, trending first
-    trending_row_M: Int64
+    posted_row_M: NDArray[np.int32]  # by account, highest quality first
     newest_row_M: Int64
     newest_created_ms_M: Int64  # creation times in the order of newest_row_M
 
@@ -52,75 +55,133 @@ class Catalogue:
     """The sourcing artefacts of one bundle."""
 
     items: ItemTable
-    accounts: AccountIndex
+    accounts: AccountNeighbours
+    media: VectorIndex  # the item tower
+    tables: SourcingTables
     orders: Orders
     has_integrity_scores: bool  # False: no media item at all has one, so there is no integrity model
+    _trends: dict[int | None, Trends] = field(default_factory=dict)
 
     @classmethod
     def assemble(
-        cls, items: ItemTable, index: faiss.Index, index_rows_I: Int64, media_offsets: Int64, media_row_M: Int64
+        cls, items: ItemTable, accounts: AccountNeighbours, media: VectorIndex, tables: SourcingTables
     ) -> Catalogue:
         """The catalogue of arrays in memory. Raises BrokenColumn, naming the file that the array would come from."""
         _check_items(items)
-        _check_index(items, index, index_rows_I)
-        _check_postings(items, media_offsets, media_row_M)
-        return cls(
-            items=items,
-            accounts=AccountIndex(index, index_rows_I, items.account_vector_UE),
-            orders=_sort(items, media_offsets, media_row_M),
-            has_integrity_scores=has_scores(items.non_recommendable_M),
-        )
+        tables.check(len(items.media_id_M), len(items.account_id_U))
+        return cls(items, accounts, media, tables, _sort(items, tables), has_scores(items.non_recommendable_M))
 
     @classmethod
     def open(cls, bundle: Bundle) -> Catalogue:
         """The catalogue of a verified bundle. Raises BundleCorrupt or UnknownFile, naming the file that is missing or wrong."""
         try:
-            return cls.assemble(
-                open_items(bundle),
-                _open_index(bundle.file(layout.ACCOUNT_INDEX)),
-                _column(bundle, layout.ACCOUNT_INDEX_ROWS),
-                _column(bundle, layout.ACCOUNT_MEDIA_OFFSETS),
-                _column(bundle, layout.ACCOUNT_MEDIA_ROWS),
-            )
+            return cls.of_files(bundle.file)
         except BrokenColumn as error:
             raise BundleCorrupt(bundle.version, error.file, error.problem) from error
 
+    @classmethod
+    def of_files(cls, find: Find) -> Catalogue:
+        """The catalogue of the files that `find` finds. Raises BrokenColumn, naming the file that is missing or wrong."""
+        items = _open_items(find)
+        index = _open_index(
+            find, layout.ACCOUNT_INDEX, layout.ACCOUNT_INDEX_ROWS, layout.ACCOUNT_EMBEDDING, items.account_vector_UE
+        )
+        near_UK = array(find, layout.ACCOUNT_NEIGHBOURS, np.integer, dimensions=2)
+        cosine_UK = array(find, layout.ACCOUNT_NEIGHBOUR_COSINES, np.floating, dimensions=2)
+        accounts = len(items.account_id_U)
+        if len(near_UK) != accounts or near_UK.shape != cosine_UK.shape:
+            problem = f"has shape {near_UK.shape}, cosines {cosine_UK.shape}, expected one row for each of {accounts} accounts"
+            raise BrokenColumn(layout.ACCOUNT_NEIGHBOURS, problem)
+        if near_UK.size and (near_UK.min() < -1 or near_UK.max() >= accounts):
+            raise BrokenColumn(layout.ACCOUNT_NEIGHBOURS, f"names accounts outside 0..{accounts - 1}")
+        return cls.assemble(
+            items,
+            AccountNeighbours(near_UK, cosine_UK, index),
+            _open_index(
+                find, layout.MEDIA_INDEX, layout.MEDIA_INDEX_ROWS, layout.MEDIA_EMBEDDING, items.media_vector_MD
+            ),
+            SourcingTables.open(find),
+        )
 
-def _sort(items: ItemTable, media_offsets: Int64, media_row_M: Int64) -> Orders:
-    quality_M, trending_M = quality(items), trending(items)
-    account_M = np.repeat(np.arange(len(items.account_id_U)), np.diff(media_offsets))
-    trending_row_M = best_order(items, trending_M)
-    topic_row = trending_row_M[items.topic_M[trending_row_M] >= 0]
-    topic_row = topic_row[np.argsort(items.topic_M[topic_row], kind="stable")]
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names that a query may use on this catalogue."""
+        return Vocabulary((DEFAULT,), (DEFAULT,), self.tables.windows_ms, self.items.topics)
+
+    def trends(self, window_ms: int | None) -> Trends:
+        """What is liked inside a published window, or lately (None). Sorted on first use, which the plan's warm-up makes."""
+        if window_ms not in self._trends:
+            self._trends[window_ms] = self._sorted_by_trend(window_ms)
+        return self._trends[window_ms]
+
+    def _sorted_by_trend(self, window_ms: int | None) -> Trends:
+        items = self.items
+        if window_ms is None:
+            value_M = trending(items)
+        else:
+            value_M = self.tables.window_value_WM[self.tables.windows_ms.index(window_ms)].astype(np.float64)
+        row_M = best_order(items, value_M)
+        topic_row = row_M[items.topic_M[row_M] >= 0]
+        topic_row = topic_row[np.argsort(items.topic_M[topic_row], kind="stable")]
+        offsets = offsets_of(items.topic_M[topic_row].astype(np.int64), len(items.topics))
+        return Trends(value_M, row_M, offsets, topic_row)
+
+
+def _sort(items: ItemTable, tables: SourcingTables) -> Orders:
+    quality_M, posted = quality(items), tables.posted
+    account_M = np.repeat(np.arange(len(items.account_id_U)), np.diff(posted.offsets))
+    row_M = posted.row_X.astype(np.int64)
     newest_row_M = best_order(items, np.zeros(len(quality_M)))
     return Orders(
         quality_M=quality_M,
-        trending_M=trending_M,
-        posted_offsets=media_offsets,
-        posted_row_M=media_row_M[np.lexsort((media_row_M, -quality_M[media_row_M], account_M))],
-        topic_offsets=offsets_of(items.topic_M[topic_row].astype(np.int64), len(items.topics)),
-        topic_row=topic_row,
-        trending_row_M=trending_row_M,
+        posted_offsets=posted.offsets,
+        posted_row_M=row_M[np.lexsort((row_M, -quality_M[row_M], account_M))].astype(np.int32),
         newest_row_M=newest_row_M,
         newest_created_ms_M=items.created_at_ms_M[newest_row_M],
     )
 
 
-def _open_index(path: Path) -> faiss.Index:
+def _open_items(find: Find) -> ItemTable:
+    table = find(f"{layout.ITEMS}/table.json")
     try:
-        return faiss.read_index(str(path))
-    except RuntimeError as error:
-        raise BrokenColumn(layout.ACCOUNT_INDEX, "is no FAISS index that this release reads") from error
+        return ItemTable.open(table.parent)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BrokenColumn(layout.ITEMS, f"cannot be read: {error}") from error
 
 
-def _column(bundle: Bundle, relative: str) -> Int64:
+def _open_index(find: Find, file: str, rows_file: str, about_file: str, vectors: NDArray[np.float32]) -> VectorIndex:
+    """A FAISS index and what its vectors are. Raises BrokenColumn for files that do not belong together."""
     try:
-        column = np.load(bundle.file(relative), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BrokenColumn(relative, f"cannot be read: {error}") from error
-    if column.ndim != 1 or not np.issubdtype(column.dtype, np.integer):
-        raise BrokenColumn(relative, f"holds {column.dtype} of shape {column.shape}, expected one integer column")
-    return column.astype(np.int64)
+        index = open_index(find(file))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BrokenColumn(file, "is no FAISS index that this release reads") from error
+    row_I = array(find, rows_file, np.integer).astype(np.int64)
+    rows, width = vectors.shape
+    if index.d != width or index.metric_type != faiss.METRIC_INNER_PRODUCT:
+        problem = f"has width {index.d} and metric {index.metric_type}, expected {width} and inner product"
+        raise BrokenColumn(file, problem)
+    if index.ntotal != len(row_I):
+        raise BrokenColumn(rows_file, f"names {len(row_I)} rows, the index holds {index.ntotal}")
+    if len(row_I) and (row_I.min() < 0 or row_I.max() >= rows):
+        raise BrokenColumn(rows_file, f"names rows outside 0..{rows - 1}")
+    return VectorIndex(index, row_I, vectors, _version(find, about_file, index, vectors))
+
+
+def _version(find: Find, file: str, index: faiss.Index, vectors: NDArray[np.float32]) -> str:
+    """The version of an embedding. Raises BrokenColumn if the index holds vectors of another one."""
+    try:
+        about = json.loads(find(file).read_text(encoding="utf-8"))
+        version, dim, count = str(about["version"]), int(about["dim"]), int(about["vectors"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BrokenColumn(file, f"cannot be read: {error}") from error
+    if (dim, count) != (index.d, index.ntotal):
+        raise BrokenColumn(
+            file, f"describes {count} vectors of {dim} numbers, the index holds {index.ntotal} of {index.d}"
+        )
+    if embedding_version(vectors) != version:
+        problem = f"describes embedding version {version}, the item table holds {embedding_version(vectors)}; publish both together"
+        raise BrokenColumn(file, problem)
+    return version
 
 
 def _check_items(items: ItemTable) -> None:
@@ -131,25 +192,3 @@ def _check_items(items: ItemTable) -> None:
             raise BrokenColumn(f"{layout.ITEMS}/{name}.npy", f"has {len(column)} rows, expected {media}")
         if media and (column.min() < lowest or column.max() >= limit):
             raise BrokenColumn(f"{layout.ITEMS}/{name}.npy", f"holds values outside {lowest}..{limit - 1}")
-
-
-def _check_index(items: ItemTable, index: faiss.Index, index_rows_I: Int64) -> None:
-    accounts, width = items.account_vector_UE.shape
-    if index.d != width or index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        problem = f"has width {index.d} and metric {index.metric_type}, expected {width} and inner product"
-        raise BrokenColumn(layout.ACCOUNT_INDEX, problem)
-    if index.ntotal != len(index_rows_I):
-        problem = f"names {len(index_rows_I)} accounts, the index holds {index.ntotal}"
-        raise BrokenColumn(layout.ACCOUNT_INDEX_ROWS, problem)
-    if len(index_rows_I) and (index_rows_I.min() < 0 or index_rows_I.max() >= accounts):
-        raise BrokenColumn(layout.ACCOUNT_INDEX_ROWS, f"names accounts outside 0..{accounts - 1}")
-
-
-def _check_postings(items: ItemTable, media_offsets: Int64, media_row_M: Int64) -> None:
-    accounts, media = len(items.account_id_U), len(items.media_id_M)
-    ends = media_offsets[[0, -1]].tolist() if len(media_offsets) else []
-    if len(media_offsets) != accounts + 1 or ends != [0, len(media_row_M)] or np.any(np.diff(media_offsets) < 0):
-        problem = f"does not cut {len(media_row_M)} postings into {accounts} accounts"
-        raise BrokenColumn(layout.ACCOUNT_MEDIA_OFFSETS, problem)
-    if len(media_row_M) and (media_row_M.min() < 0 or media_row_M.max() >= media):
-        raise BrokenColumn(layout.ACCOUNT_MEDIA_ROWS, f"names media outside 0..{media - 1}")

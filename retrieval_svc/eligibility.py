@@ -1,6 +1,7 @@
 """Which media may be recommended to whom. One class per rule; nothing is dropped without a reason.
 
-Shapes: B users, P proposals of all users.
+Every rule says what it does with a media item that it lacks data on: integrity rules fail closed, rules about the user fail open.
+Shapes: P proposals of all users.
 """
 
 from __future__ import annotations
@@ -12,36 +13,14 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from features.context import UserContexts
-from features.history import History, join_history
 from features.integrity import recommendable
-from retrieval_svc.catalogue import Catalogue
-from retrieval_svc.ragged import Int64, contains
-from retrieval_svc.seeds import hidden_accounts
+from retrieval_svc.audience import Audience
+from retrieval_svc.ragged import Int64
 
 Bool = NDArray[np.bool_]
 ELIGIBLE = -1  # among the numbers of rules
 
 MissingScore = Literal["auto", "allow", "deny"]
-
-
-@dataclass(frozen=True)
-class Audience:
-    """The users of one batch as the rules and sources see them."""
-
-    contexts: UserContexts
-    history: History
-    catalogue: Catalogue
-    seen_key: Int64  # sorted `user * M + media row` of what the users have been shown
-
-    @classmethod
-    def of(cls, contexts: UserContexts, seen_B: Sequence[Int64], catalogue: Catalogue) -> Audience:
-        """Joins the users with the catalogue. Seen media that the catalogue does not hold cannot be proposed and are left out."""
-        media = len(catalogue.items.media_id_M)
-        row_S = catalogue.items.rows(np.concatenate([np.empty(0, dtype=np.int64), *seen_B]))
-        user_S = np.repeat(np.arange(len(seen_B)), [len(seen) for seen in seen_B])
-        seen_key = np.sort((user_S * media + row_S)[row_S >= 0])
-        return cls(contexts, join_history(contexts, catalogue.items), catalogue, seen_key)
 
 
 class Rule(Protocol):
@@ -51,7 +30,7 @@ class Rule(Protocol):
     def reason(self) -> str: ...
 
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
-        """Whether each proposal is refused. Shape [P]."""
+        """Whether each proposal is refused. `user_P` rises. Shape [P]."""
         ...
 
 
@@ -64,6 +43,20 @@ class NotYetPublished:
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
         created_P = audience.catalogue.items.created_at_ms_M[media_row_P]
         return created_P > audience.contexts.request_time_ms_B[user_P]
+
+
+@dataclass(frozen=True)
+class TooOld:
+    """Created longer than `max_age_ms` before the request. Off where that is None."""
+
+    max_age_ms: int | None
+    reason: str = "too_old"
+
+    def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
+        if self.max_age_ms is None:
+            return np.zeros(len(user_P), dtype=np.bool_)
+        oldest_B = audience.contexts.request_time_ms_B - self.max_age_ms
+        return audience.catalogue.items.created_at_ms_M[media_row_P] < oldest_B[user_P]
 
 
 @dataclass(frozen=True)
@@ -87,17 +80,57 @@ class NotRecommendable:
 
 
 @dataclass(frozen=True)
+class PolicyFlagged:
+    """Carries a policy flag that is not among the `allowed` ones: a flag that nobody decided on keeps media away."""
+
+    allowed: frozenset[str] = frozenset()
+    reason: str = "policy_flag"
+
+    def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
+        items = audience.catalogue.items
+        refused = sum(1 << bit for bit, name in enumerate(items.policy_flags) if name not in self.allowed)
+        return (items.policy_flags_M[media_row_P] & np.uint32(refused)) != 0
+
+
+@dataclass(frozen=True)
+class OwnPost:
+    """The user posted it."""
+
+    reason: str = "own_post"
+
+    def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
+        # An author row is never below 0, so users without an account match nothing.
+        return audience.own_account_B[user_P] == audience.authors(media_row_P)
+
+
+@dataclass(frozen=True)
+class BlockedAuthor:
+    """The user blocked its author."""
+
+    reason: str = "blocked_author"
+
+    def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
+        return audience.blocked.contains(user_P, audience.authors(media_row_P))
+
+
+@dataclass(frozen=True)
+class MutedAuthor:
+    """The user muted its author."""
+
+    reason: str = "muted_author"
+
+    def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
+        return audience.muted.contains(user_P, audience.authors(media_row_P))
+
+
+@dataclass(frozen=True)
 class HiddenAuthor:
-    """The user hid or reported something of this author."""
+    """The user lately hid or reported something of this author."""
 
     reason: str = "hidden_author"
 
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
-        items = audience.catalogue.items
-        accounts = len(items.account_id_U)
-        return contains(
-            hidden_accounts(audience.history, accounts), user_P * accounts + items.author_row_M[media_row_P]
-        )
+        return audience.hidden.contains(user_P, audience.authors(media_row_P))
 
 
 @dataclass(frozen=True)
@@ -107,18 +140,18 @@ class Seen:
     reason: str = "seen"
 
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
-        return contains(audience.seen_key, user_P * len(audience.catalogue.items.media_id_M) + media_row_P)
+        return audience.has_seen(user_P, media_row_P)
 
 
 def judge(rules: Sequence[Rule], audience: Audience, user_P: Int64, media_row_P: Int64) -> Int64:
-    """The fate of every proposal [P]: ELIGIBLE, or the number of the first rule that refuses it.
+    """The fate of every proposal [P]: ELIGIBLE, or the number of the first rule that refuses it. `user_P` rises.
 
     Raises ValueError naming a rule that does not answer for every proposal.
     """
     reason_P = np.full(len(media_row_P), ELIGIBLE, dtype=np.int64)
-    for number, rule in enumerate(rules):
+    for number, rule in reversed(tuple(enumerate(rules))):  # the first rule has the last word
         rejected_P = rule.rejects(audience, user_P, media_row_P)
         if rejected_P.shape != reason_P.shape:
             raise ValueError(f"rule {rule.reason!r} answered {rejected_P.shape} for {reason_P.shape} proposals")
-        reason_P[rejected_P & (reason_P == ELIGIBLE)] = number
+        reason_P[rejected_P] = number
     return reason_P

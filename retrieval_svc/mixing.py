@@ -1,58 +1,71 @@
-"""From what the sources propose to one list per user: shares by weight, shares that others fill, and an order.
+"""From several ranked lists to one per user: shares by weight, shares that others fill, and an order.
 
-Knows users, sources and media rows as numbers only.
-Shapes: B users, S sources (in order of weight, heaviest first), P proposals of all users, N mixed candidates of all users.
+Knows users, lists and media rows as numbers only.
+Shapes: B users, S lists, P rows of all lists, N mixed rows of all users.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.columns import Float64
 from retrieval_svc.ragged import Int64, largest_remainder, rank_within
 
 Bool = NDArray[np.bool_]
+Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Mix:
-    """`row_N` are rows of the proposals, best first within a user; the masks say what became of the others."""
+class Dealt:
+    """`row_N` are places among the rows, best first within a user; the masks say what became of the others."""
 
     row_N: Int64
-    score_N: NDArray[np.float32]  # in (0, 1), never rising within a user
+    score_N: Float64  # in (0, 1), never rising within a user
     duplicate_P: Bool
     over_quota_P: Bool
+    take_BS: Int64
+    available_BS: Int64
 
 
-def mix(user_P: Int64, source_P: Int64, media_row_P: Int64, count_B: Int64, weight_S: Float64) -> Mix:
-    """Up to `count_B` distinct media per user. Proposals are grouped by user, then source, best first within a source.
+def deal(
+    user_P: Int64,
+    list_P: Int64,
+    media_row_P: Int64,
+    count_B: Int64,
+    weight_S: Float64,
+    share: Callable[[Int64], Int64],
+) -> Dealt:
+    """Up to `count_B` distinct media per user. Rows are grouped by user, then list, best first within a list.
 
-    A media item that several sources propose belongs to the one whose turn would come first (place / weight). Sources get shares by
-    weight (largest remainder); what a source cannot fill, the others share by weight in turn. In the list, the candidates of every
-    source are spread evenly from top to end: place k of n scores 1 - (k + 1/2) / n, equal scores go to the heavier source.
+    A media item that several lists have belongs to the one whose turn would come first (place / weight). `share` says how many
+    rows each list gives, of those available. In the mixed list, the rows of every list are spread evenly from top to end: place k
+    of n scores 1 - (k + 1/2) / n; equal scores go to the heavier list, then to the earlier one.
     """
-    users, sources = len(count_B), len(weight_S)
-    group_P = user_P * sources + source_P
-    duplicate_P = _later_claims(user_P, source_P, media_row_P, rank_within(group_P) / weight_S[source_P])
+    users, lists = len(count_B), len(weight_S)
+    group_P = user_P * lists + list_P
+    duplicate_P = _later_claims(user_P, list_P, media_row_P, rank_within(group_P) / weight_S[list_P])
     row_Q = np.flatnonzero(~duplicate_P)
     place_Q = rank_within(group_P[row_Q])
-    available_BS = np.bincount(group_P[row_Q], minlength=users * sources).reshape(users, sources)
-    take_G = shares(count_B, weight_S, available_BS).ravel()
+    available_BS = np.bincount(group_P[row_Q], minlength=users * lists).reshape(users, lists)
+    take_BS = share(available_BS)
+    take_G = take_BS.ravel()
     taken_Q = place_Q < take_G[group_P[row_Q]]
-    row_N, depth_N = row_Q[taken_Q], (place_Q[taken_Q] + 0.5) / take_G[group_P[row_Q[taken_Q]]]
-    order_N = np.lexsort((source_P[row_N], depth_N, user_P[row_N]))
+    row_N = row_Q[taken_Q]
+    depth_N = (place_Q[taken_Q] + 0.5) / take_G[group_P[row_N]]
+    heavier_first_S = np.argsort(np.argsort(-weight_S, kind="stable"), kind="stable")
+    order_N = np.lexsort((heavier_first_S[list_P[row_N]], depth_N, user_P[row_N]))
     over_quota_P = np.zeros(len(user_P), dtype=np.bool_)
     over_quota_P[row_Q[~taken_Q]] = True
-    return Mix(row_N[order_N], (1 - depth_N[order_N]).astype(np.float32), duplicate_P, over_quota_P)
+    return Dealt(row_N[order_N], 1 - depth_N[order_N], duplicate_P, over_quota_P, take_BS, available_BS)
 
 
 def shares(count_B: Int64, weight_S: Float64, available_BS: Int64) -> Int64:
-    """How many candidates each source gives [B, S]: by weight, never more than available, the rest shared out again by weight."""
+    """How many rows each list gives [B, S]: by weight, never more than available, the rest shared out again by weight."""
     take_BS = np.zeros_like(available_BS)
-    for _ in range(len(weight_S)):  # every turn either deals everything out or empties a source
+    for _ in range(len(weight_S)):  # every turn either deals everything out or empties a list
         missing_B = count_B - take_BS.sum(axis=1)
         can_give_BS = available_BS > take_BS
         if not np.any((missing_B > 0) & can_give_BS.any(axis=1)):
@@ -61,10 +74,14 @@ def shares(count_B: Int64, weight_S: Float64, available_BS: Int64) -> Int64:
     return take_BS
 
 
-def _later_claims(user_P: Int64, source_P: Int64, media_row_P: Int64, turn_P: Float64) -> Bool:
-    """All but the first claim on each user's media item, by turn, then by source."""
-    order_P = np.lexsort((source_P, turn_P, media_row_P, user_P))
-    repeats = (np.diff(media_row_P[order_P]) == 0) & (np.diff(user_P[order_P]) == 0)
+def _later_claims(user_P: Int64, list_P: Int64, media_row_P: Int64, turn_P: Float64) -> Bool:
+    """All but the first claim on each user's media item, by turn, then by list."""
     later_P = np.zeros(len(user_P), dtype=np.bool_)
-    later_P[order_P[1:][repeats]] = True
+    key_P = user_P * (int(media_row_P.max(initial=0)) + 1) + media_row_P
+    order_P = np.argsort(key_P)
+    again = (key_P[order_P[1:]] == key_P[order_P[:-1]]).nonzero()[0]
+    # Few media have several claims, and only those need to be put in order.
+    claim_X = order_P[np.unique(np.concatenate([again, again + 1]))]
+    claim_X = claim_X[np.lexsort((list_P[claim_X], turn_P[claim_X], key_P[claim_X]))]
+    later_P[claim_X[1:][key_P[claim_X[1:]] == key_P[claim_X[:-1]]]] = True
     return later_P

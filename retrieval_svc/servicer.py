@@ -68,7 +68,8 @@ def encode_reports(reports: SourcingReports) -> list[retrieval_pb2.SourcingRepor
         retrieval_pb2.SourcingReport(
             sources=[
                 retrieval_pb2.SourceReport(
-                    source=source,
+                    source=source.name,
+                    path=source.path,
                     proposed=proposed_S[s],
                     kept=kept_S[s],
                     dropped={reason: n for reason, n in zip(reports.reasons, dropped_SR[s], strict=True) if n},

@@ -28,16 +28,29 @@ class CandidateColumns:
     source_index_N: NDArray[np.uint8]  # position in `sources`
     score_N: Float32
     sources: tuple[str, ...]
+    source_paths: tuple[str, ...] = ()  # the operators behind each source, "" where unknown; () if none is known
 
     def __len__(self) -> int:
         return len(self.media_id_N)
 
     def __post_init__(self) -> None:
-        """Raises ValueError naming the column whose length does not fit."""
+        """Raises ValueError naming the column or table whose length does not fit."""
         rows = int(self.offsets[-1]) if len(self.offsets) else -1
         for name in ("media_id_N", "author_id_N", "seed_account_id_N", "source_index_N", "score_N"):
             if len(getattr(self, name)) != rows:
                 raise ValueError(f"CandidateColumns.{name} has {len(getattr(self, name))} rows, offsets end at {rows}")
+        if self.source_paths and len(self.source_paths) != len(self.sources):
+            raise ValueError(
+                f"CandidateColumns.source_paths has {len(self.source_paths)} entries, sources has {len(self.sources)}"
+            )
+
+    def source(self, row: int) -> str:
+        """Name of the source that brought a row."""
+        return self.sources[self.source_index_N[row]]
+
+    def source_path(self, row: int) -> str:
+        """The operators that brought a row, from the user to the result; empty if unknown."""
+        return self.source_paths[self.source_index_N[row]] if self.source_paths else ""
 
     def take(self, row_M: Int64, offsets: Int64, score_M: Float32) -> CandidateColumns:
         """The rows that a stage kept, in its order, with its scores."""
@@ -49,6 +62,7 @@ class CandidateColumns:
             source_index_N=self.source_index_N[row_M],
             score_N=score_M,
             sources=self.sources,
+            source_paths=self.source_paths,
         )
 
 

@@ -13,7 +13,8 @@ ServingError
 └── StartupError                   why a process cannot serve
     ├── ConfigError                an environment variable is wrong
     ├── BindError                  the listen address cannot be had
-    └── ModelUnreadable            a model file cannot be loaded
+    ├── ModelUnreadable            a model file cannot be loaded
+    └── SettingRefused             a file of settings does not fit the bundle: a query, a list of takedowns
 """
 
 from __future__ import annotations
@@ -110,6 +111,13 @@ class ModelUnreadable(StartupError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"model {path} cannot be loaded: {problem}")
         self.path = path
+
+
+class SettingRefused(StartupError):
+    """A file that people write cannot serve with the bundle."""
+
+    def __init__(self, version: str, problem: str) -> None:
+        super().__init__(f"cannot serve bundle {version}: {problem}")
 
 
 STATUS_OF: dict[type[CallError], grpc.StatusCode] = {

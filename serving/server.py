@@ -38,6 +38,9 @@ class Service:
     load: Callable[[], Awaitable[None]] = _nothing
     close: Callable[[], Awaitable[None]] = _nothing
     versions: Callable[[], list[str]] = list  # bundle versions held, current first
+    note: Callable[[], str] = (
+        str  # what people should know although it is ready, "" for nothing; asked for every status
+    )
 
 
 class ServerHandle:
@@ -49,7 +52,7 @@ class ServerHandle:
         self._config = config
         self._service = service
         self._health = health.Health(service.names)
-        self._status = status.Status(", ".join(service.names), service.versions)
+        self._status = status.Status(", ".join(service.names), service.versions, service.note)
         self._server = grpc.aio.server(
             interceptors=[TelemetryInterceptor(telemetry), ErrorInterceptor()], options=_options(config)
         )

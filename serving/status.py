@@ -17,10 +17,11 @@ LOADING = "loading"  # `not_ready_reason` until the first attempt has ended
 class Status(status_pb2_grpc.StatusServiceServicer):
     """Kept up to date by the server; `not_ready_reason` is empty once the service is ready."""
 
-    def __init__(self, service: str, versions: Callable[[], list[str]]) -> None:
+    def __init__(self, service: str, versions: Callable[[], list[str]], note: Callable[[], str]) -> None:
         self.not_ready_reason = LOADING
         self._service = service
         self._versions = versions
+        self._note = note
         self._started_at_ms = time.time_ns() // 1_000_000
 
     async def GetStatus(self, request: status_pb2.GetStatusRequest, context: Any) -> status_pb2.GetStatusResponse:
@@ -31,6 +32,7 @@ class Status(status_pb2_grpc.StatusServiceServicer):
             bundle_version=next(iter(self._versions()), ""),
             started_at_ms=self._started_at_ms,
             not_ready_reason=self.not_ready_reason,
+            note=self._note(),
         )
 
 

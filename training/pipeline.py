@@ -6,7 +6,6 @@ Candidates for the prerank student come from whoever calls: sourcing is a servic
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,24 +18,25 @@ from features.context import UserContexts
 from features.item_table import ItemTable
 from features.schema import Stage
 from training import distillation, export, funnel, rankers
-from training.account_index import write_account_index
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.datasets.examples import labelled
 from training.distillation import TrainedStudent
 from training.errors import FitError
 from training.event_log import EventLog
-from training.ig2vec import neighbour_quality, train_account_vectors
+from training.ig2vec import sessions, train_account_vectors
+from training.ig2vec_quality import Ig2vecQuality, evaluate, main_topics
+from training.progress import Steps
 from training.rankers import TrainedRank, TrainedRerank
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
 from training.recipes import Recipe, Windows
 from training.slates import Slates, join, slates_of
 from training.snapshots import ItemTables, ItemVectors
+from training.sourcing import write_sourcing
 from training.two_tower import next_positive_recall, positives, train_media_vectors
 
 Int64 = NDArray[np.int64]
-Progress = Callable[[int, int], None]
 
 _SLATE_USERS = 128  # users whose candidates are fetched and computed at once
 _HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
@@ -48,12 +48,6 @@ class Sourcing(Protocol):
     """Fetches candidates: media ids of all users one after the other, and the offsets of B users."""
 
     def __call__(self, contexts: UserContexts, seen_B: Sequence[Int64], count: int) -> tuple[Int64, Int64]: ...
-
-
-class Steps(Protocol):
-    """Where progress goes: one named step after the other."""
-
-    def step(self, name: str) -> AbstractContextManager[Progress]: ...
 
 
 @dataclass(frozen=True)
@@ -89,8 +83,15 @@ def train(
 
     items = tables.as_of(dataset.as_of_ms)
     items.save(staged / layout.ITEMS)
-    with steps.step("account index, recall check"):
-        index = write_account_index(items, staged)
+    published = write_sourcing(
+        items,
+        run.log,
+        dataset.users,
+        staged,
+        steps,
+        vectors_until_ms=run.cuts.embedding_end_ms,
+        config=recipe.sourcing,
+    )
 
     deep, light = run.rankers(sets, items)
     deep.embeddings.tables().save(staged / layout.RERANK_EMBEDDINGS)
@@ -103,7 +104,8 @@ def train(
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
-    metrics |= {"parity": parity, "account_index": asdict(index), "two_tower": run.sourcing_recall(items)}
+    metrics |= {"parity": parity, **published.metrics(), "two_tower": run.sourcing_recall(items)}
+    metrics["ig2vec"] = asdict(run.account_quality(items))
     return Trained(deep.tasks, run.cuts, plain(metrics))
 
 
@@ -165,6 +167,15 @@ class _Run:
         later = positives(self.log, self.contexts, items, start_ms=start_ms, end_ms=until_ms, cap=_RECALL_EXAMPLES)
         recall, popular = next_positive_recall(items.media_vector_MD, items, later)
         return {"recall_at_500": recall, "recall_at_500_popularity": popular, "examples": len(later)}
+
+    def account_quality(self, items: ItemTable) -> Ig2vecQuality:
+        """The account embeddings against shuffled sessions, and on the sessions between their window and early stopping."""
+        end_ms, config = self.cuts.embedding_end_ms, self.recipe.ig2vec
+        tokens = sessions(self.log, end_ms, config.session_gap_ms, config.max_tokens)
+        later = sessions(self.log, self.cuts.valid_start_ms, config.session_gap_ms, start_ms=end_ms)
+        with self.steps.step("account embeddings, evaluation") as report:
+            vector_UE, topic_U = items.account_vector_UE, main_topics(items)
+            return evaluate(vector_UE, topic_U, tokens=tokens, later=later, config=config, progress=report)
 
     def ranking_sets(self, tables: ItemTables) -> _Sets:
         """The rankers' examples of the three later windows."""
@@ -247,7 +258,7 @@ def _split(slates: Slates) -> tuple[Slates, Slates]:
 def _measure(
     models: _Models, items: ItemTable, sets: _Sets, slates: Slates, weights: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Rankers on the test window, the funnel on slates that taught nothing, sourcing's neighbours."""
+    """Rankers on the test window, and the funnel on slates that taught nothing."""
     deep_N = distillation.teacher_scores(models.deep, slates, weights)
     light_N = distillation.teacher_scores(models.light, slates, weights)
     student_N, popular_N = models.student.scores(slates), distillation.popularity_scores(slates)
@@ -257,7 +268,6 @@ def _measure(
         "rank": {task: asdict(found) for task, found in rankers.evaluate(models.light, sets.test).items()},
         "funnel": asdict(funnel.measure_funnel(slates, student_N, light_N, deep_N)),
         "funnel_popularity_prerank": asdict(funnel.measure_funnel(slates, popular_N, light_N, deep_N)),
-        "ig2vec": asdict(neighbour_quality(items.account_vector_UE, items)),
         "curves": {stage: [asdict(point) for point in curve] for stage, curve in curves.items()},
         "examples": {
             "train": len(sets.train),

@@ -14,6 +14,7 @@ from training.fit import FitConfig
 from training.ig2vec import Ig2vecConfig
 from training.models.id_embeddings import EmbeddingConfig
 from training.rankers import RankConfig, RerankConfig
+from training.sourcing import SourcingConfig
 from training.two_tower import TwoTowerConfig
 
 # Each weighted probability contributes about equally on an average impression of the synthetic world (the starting rule that
@@ -52,6 +53,7 @@ class Recipe:
     max_impressions: int = 1_500_000  # ranker examples, the most recent ones
     ig2vec: Ig2vecConfig = field(default_factory=Ig2vecConfig)
     two_tower: TwoTowerConfig = field(default_factory=TwoTowerConfig)
+    sourcing: SourcingConfig = field(default_factory=SourcingConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     rank: RankConfig = field(default_factory=RankConfig)
     student: StudentConfig = field(default_factory=StudentConfig)

@@ -13,6 +13,7 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from valkey import Valkey
 
 from bundles.manifest import Manifest
@@ -84,7 +85,7 @@ def status(context: typer.Context) -> None:
     rows = [stacks.describe(process, stack.ports) for process in stack.processes]
     for row in rows:
         colour = "green" if row.healthy else "red"
-        table.add_row(row.name, str(row.pid), row.address, f"[{colour}]{row.health}", row.bundle, row.note)
+        table.add_row(row.name, str(row.pid), row.address, f"[{colour}]{row.health}", row.bundle, Text(row.note))
     wide_console().print(table)
     if not all(row.healthy for row in rows):
         raise typer.Exit(1)
@@ -110,8 +111,13 @@ def _up(workspace: Workspace, user: str, ports: Ports, detach: bool) -> None:
 def start_stack(workspace: Workspace, ports: Ports) -> RunningStack:
     """Starts the stack on the active bundle. Raises CommandError if there is none."""
     manifest = active_manifest(workspace)
-    users = users_of(workspace.dataset(manifest.dataset))
-    return stacks.start(stack_plan(workspace, manifest, ports), users, Console(stderr=True).print)
+    users, plan = users_of(workspace.dataset(manifest.dataset)), stack_plan(workspace, manifest, ports)
+    console = Console(stderr=True, soft_wrap=True)
+    stack = stacks.start(plan, users, console.print)
+    console.print(
+        f"candidates are sourced by {plan.igql_file}; a change of it holds from the next page on", markup=False
+    )
+    return stack
 
 
 def stack_plan(workspace: Workspace, manifest: Manifest, ports: Ports) -> StackPlan:
@@ -123,6 +129,8 @@ def stack_plan(workspace: Workspace, manifest: Manifest, ports: Ports) -> StackP
         ports=ports,
         dataset=manifest.dataset,
         clock=clock_for(manifest),
+        igql_file=workspace.query_file(),
+        takedown_file=workspace.takedown_file,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from bundles.errors import UnsupportedFormat
 from bundles.manifest import Manifest
 from cli.errors import CommandError
 from cli.progress import steps
@@ -50,11 +52,11 @@ def train_bundle(workspace: Workspace, data: Path, recipe_name: str, seed: int |
     if recipe_name not in RECIPES:
         raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
     recipe = RECIPES[recipe_name]() if seed is None else RECIPES[recipe_name]().seeded(seed)
-    store = workspace.bundles()
+    store, igql_file = workspace.bundles(), workspace.query_file()
     with steps() as progress, store.stage() as staged:
         with progress.step("reading and checking the data set"):
             dataset = load(data)
-        trained = pipeline.train(recipe, dataset, staged, open_sourcing, progress)
+        trained = pipeline.train(recipe, dataset, staged, partial(open_sourcing, igql_file=igql_file), progress)
         with progress.step("publishing the bundle"):
             manifest = store.publish(
                 staged,
@@ -86,7 +88,10 @@ def is_trained(workspace: Workspace) -> bool:
     version = workspace.bundles().current_version()
     if version is None:
         return False
-    manifest = workspace.bundles().manifest(version)
+    try:
+        manifest = workspace.bundles().manifest(version)
+    except UnsupportedFormat:  # of another release, which this one cannot serve
+        return False
     data = workspace.current_dataset()
     same_data = manifest.dataset == data.name and manifest.as_of_ms == load(data).as_of_ms
     return same_data and manifest.schema_fingerprint == FINGERPRINT

@@ -15,7 +15,11 @@ MAX_SOURCES = 256  # source_index is one byte
 def decode_candidates(message: Candidates, n_users: int, path: str = "candidates") -> CandidateColumns:
     """The candidates of `n_users` users as read-only views of the message's bytes."""
     offsets = decode_offsets(message.offsets, n_users, f"{path}.offsets")
-    rows = int(offsets[-1])
+    rows, paths = int(offsets[-1]), tuple(message.source_paths)
+    if paths and len(paths) != len(message.sources):
+        raise InvalidArgument(
+            f"{path}.source_paths", f"has {len(paths)} entries, must be none or {len(message.sources)}"
+        )
     columns = CandidateColumns(
         offsets=offsets,
         media_id_N=column(message.media_id, INT64, rows, f"{path}.media_id"),
@@ -24,13 +28,17 @@ def decode_candidates(message: Candidates, n_users: int, path: str = "candidates
         source_index_N=column(message.source_index, UINT8, rows, f"{path}.source_index"),
         score_N=column(message.score, FLOAT32, rows, f"{path}.score"),
         sources=tuple(message.sources),
+        source_paths=paths,
     )
     _check_values(columns, path)
     return columns
 
 
-def encode_candidates(columns: CandidateColumns) -> Candidates:
-    """The message of the columns. ValueError if there are more sources than one byte can name."""
+def encode_candidates(columns: CandidateColumns, *, with_paths: bool = True) -> Candidates:
+    """The message of the columns. ValueError if there are more sources than one byte can name.
+
+    `with_paths=False` leaves out the operator paths, for receivers that only score.
+    """
     if len(columns.sources) > MAX_SOURCES:
         raise ValueError(f"{len(columns.sources)} sources, at most {MAX_SOURCES} fit")
     return Candidates(
@@ -41,6 +49,7 @@ def encode_candidates(columns: CandidateColumns) -> Candidates:
         source_index=to_bytes(columns.source_index_N, UINT8),
         score=to_bytes(columns.score_N, FLOAT32),
         sources=columns.sources,
+        source_paths=columns.source_paths if with_paths else (),
     )
 
 

@@ -40,7 +40,7 @@ def encode_rank_request(
     return RankRequest(
         request_id=request_id,
         users=users,
-        candidates=encode_candidates(candidates),
+        candidates=encode_candidates(candidates, with_paths=False),
         weights=[ValueWeights(by_task=table) for table in weights],
         keep=keep,
         bundle_version=bundle_version,

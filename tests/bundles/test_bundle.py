@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bundles.errors import BundleCorrupt, SchemaMismatch, UnknownFile, UnsupportedFormat
+from bundles.manifest import FORMAT_VERSION
 from bundles.store import BundleStore
 from tests.bundles.conftest import Publish
 
@@ -79,10 +80,10 @@ def test_unreadable_manifest_is_refused(store: BundleStore, path: Path, content:
         store.open(path.name, "f00d")
 
 
-@pytest.mark.parametrize("found", [0, 2, "1", None])
+@pytest.mark.parametrize("found", [0, FORMAT_VERSION - 1, FORMAT_VERSION + 1, str(FORMAT_VERSION), None])
 def test_other_format_is_refused_before_its_fields_are_read(store: BundleStore, path: Path, found: object) -> None:
     (path / "manifest.json").write_text(json.dumps({"format_version": found, "unheard": "of"}))
-    with pytest.raises(UnsupportedFormat, match="this software reads 1"):
+    with pytest.raises(UnsupportedFormat, match=f"this software reads {FORMAT_VERSION}"):
         store.open(path.name, "f00d")
 
 

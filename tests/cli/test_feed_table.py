@@ -24,12 +24,13 @@ ITEM = FeedItem(
     diversity_factor=0.625,
     task_probabilities=[TaskProbability(task="like", probability=0.5)],
     source="account_nn",
+    source_path="liked > author > account_nn > posted_media > mix",
     seed_account_id=9,
 )
 
 
-def _text(renderable: RenderableType) -> str:
-    console = Console(width=160)
+def _text(renderable: RenderableType, width: int = 160) -> str:
+    console = Console(width=width)
     with console.capture() as capture:
         console.print(renderable)
     return capture.get()
@@ -46,6 +47,36 @@ def test_an_item_without_value_or_seed_shows_a_dash_and_not_a_zero() -> None:
     bare = FeedItem(media_id=1, author_id=2, source="fresh", diversity_factor=1)
     row = next(line for line in _text(page_table(GetFeedResponse(items=[bare]), "42")).splitlines() if "fresh" in line)
     assert row.split() == ["1", "1", "2", "fresh", "-", "-", "1.00"]
+
+
+def test_the_path_of_every_source_stands_below_the_page_once() -> None:
+    text = _text(page_table(GetFeedResponse(items=[ITEM, ITEM]), "42"), 132)
+    (line,) = (line for line in text.splitlines() if "posted_media" in line)
+    assert line.strip() == f"account_nn  {ITEM.source_path}"
+
+
+def test_a_path_wider_than_the_screen_is_folded_and_not_cut() -> None:
+    long = FeedItem(source="similar", source_path=" > ".join(["posted_media"] * 20))
+    assert _text(page_table(GetFeedResponse(items=[long]), "42"), 80).count("posted_media") == 20
+
+
+def test_a_source_with_several_paths_gets_a_number_for_each() -> None:
+    items = [FeedItem(source="cold", source_path=path) for path in ("trending > mix", "segment_trending > mix")]
+    candidates = [CandidateDebug(source=item.source, source_path=item.source_path) for item in items]
+    page = _text(page_table(GetFeedResponse(items=items), "42"))
+    debug = _text(debug_tables(FeedDebug(candidates=candidates)))
+    for text in (page, debug):
+        legend = dict(line.split(maxsplit=1) for line in text.splitlines() if " > " in line)
+        assert {name: path.strip() for name, path in legend.items()} == {
+            "cold#1": "segment_trending > mix",
+            "cold#2": "trending > mix",
+        }
+        assert (text.count("cold#1"), text.count("cold#2")) == (2, 2)
+
+
+def test_without_paths_there_is_no_legend() -> None:
+    bare = FeedItem(source="popular_fallback")
+    assert "How the sources" not in _text(page_table(GetFeedResponse(items=[bare]), "42"))
 
 
 def test_a_degradation_is_shown() -> None:
@@ -65,6 +96,10 @@ def test_debug_shows_where_a_candidate_ended() -> None:
     debug = FeedDebug(stages=[StageDebug(stage="rank", candidates_in=150, candidates_out=50)], candidates=[candidate])
     assert "100 / 0.50" in _text(debug_tables(debug))
     assert "rank: rank 100 of 150, kept 50" in _text(debug_tables(debug))
+
+
+def test_json_has_the_path() -> None:
+    assert as_json(GetFeedResponse(items=[ITEM]))["items"][0]["source_path"] == ITEM.source_path  # type: ignore[index]
 
 
 def test_json_keeps_large_ids_whole() -> None:

@@ -10,7 +10,7 @@ from gateway.diversity import NO_SEED
 from protos.explore.v1.feed_pb2 import GetFeedResponse
 from tests.e2e.conftest import Served
 
-SOURCES = {"account_nn", "engaged_accounts", "topic_trending", "trending", "fresh"}
+SOURCES = {"similar", "engaged", "taste", "also", "topics", "friends", "cold", "trending", "fresh"}
 WEIGHTS_TABLE = "default"
 STRANGER = "nobody-has-seen-this-user"
 
@@ -37,9 +37,10 @@ def test_nothing_is_degraded(explained: GetFeedResponse) -> None:
 
 
 def test_every_item_tells_where_it_comes_from(explained: GetFeedResponse) -> None:
-    assert {item.source for item in explained.items} <= SOURCES
-    seeded = [item for item in explained.items if item.source in {"account_nn", "engaged_accounts"}]
-    assert all(item.seed_account_id > 0 for item in seeded)
+    for item in explained.items:
+        assert item.source in SOURCES
+        assert item.source_path.split(" > ")[-1] == "mix"
+        assert (item.seed_account_id > 0) == ("interacted" in item.source_path or "followed" in item.source_path)
     assert all(item.author_id > 0 for item in explained.items)
 
 
@@ -123,7 +124,7 @@ def test_no_page_shows_media_that_the_log_says_were_seen(served: Served) -> None
 def test_a_user_that_nothing_is_known_about_gets_a_full_page_and_is_flagged(served: Served) -> None:
     page = served.page(STRANGER)
     assert (len(page.items), page.cold_start) == (25, True)
-    assert {item.source for item in page.items} <= {"trending", "fresh", "topic_trending"}
+    assert {item.source for item in page.items} <= {"trending", "fresh", "cold"}
 
 
 def test_users_get_different_pages(served: Served) -> None:

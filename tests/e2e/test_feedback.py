@@ -44,7 +44,7 @@ def test_likes_of_a_newcomer_make_the_next_page_personal(served: Served) -> None
     after = served.page("newcomer", debug=True)
     sources = {candidate.source for candidate in after.debug.candidates}
     assert (before.cold_start, stored.accepted, after.cold_start) == (True, 5, False)
-    assert {"account_nn", "engaged_accounts"} & sources
+    assert {"similar", "engaged"} & sources
 
 
 def test_an_author_whose_media_were_hidden_is_not_even_a_candidate(served: Served) -> None:

@@ -29,6 +29,13 @@ def test_an_item_tells_its_value_and_probabilities() -> None:
     assert item.task_probability == {"like": 0.5, "negative": 0.125}
 
 
+@pytest.mark.parametrize("path", ["trending > mix", ""])
+def test_an_item_tells_its_source_seed_account_and_path(path: str) -> None:
+    found = Standing.unranked(candidates([1.0], seed=[9], path=path))
+    item = compose(found, feed_request(), POLICY, Trace(False))[0]
+    assert (item.source, item.seed_account_id, item.source_path) == ("trending", 9, path)
+
+
 def test_without_probabilities_the_order_of_the_last_stage_stays_and_no_value_is_claimed() -> None:
     items = compose(standing([-5.0, -7.0, np.nan]), feed_request(), POLICY, Trace(False))
     assert [(item.media_id, item.value) for item in items] == [(100, None), (101, None), (102, None)]

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 from gateway.config import GatewayConfig
-from gateway.servicer import parse
+from gateway.diversity import DiversityConfig
+from gateway.feed import Page, Standing
+from gateway.page import PagePolicy, compose
+from gateway.servicer import parse, respond
+from gateway.trace import Trace
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from serving.errors import InvalidArgument
-from tests.gateway.feeds import NOW_MS
+from tests.gateway.feeds import NOW_MS, candidates, feed_request
 
 CONFIG = GatewayConfig()
 
@@ -49,3 +53,13 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], name: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         parse(GetFeedRequest(**fields), CONFIG, NOW_MS)
     assert caught.value.field == name
+
+
+def test_page_and_debug_say_which_path_brought_an_item() -> None:
+    request, trace = feed_request(page_size=1, debug=True), Trace(True)
+    sourced = candidates([2.0, 1.0])
+    trace.source(sourced)
+    items = compose(Standing.unranked(sourced), request, PagePolicy("a", {}, DiversityConfig()), trace)
+    response = respond(Page(items, "v1", False, ""), request, "a", trace)
+    assert [item.source_path for item in response.items] == ["trending > mix"]
+    assert [candidate.source_path for candidate in response.debug.candidates] == ["trending > mix"] * 2

@@ -24,11 +24,11 @@ from serving.deadline import Budget
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageContractViolation, Unavailable
 from serving.scorer import Scored, Weights
 from serving.testing import ranking_double, serve
-from serving.wire import encode_contexts
-from tests.gateway.feeds import NOW_MS, candidates, feed_request
+from serving.wire import encode_contexts, encode_rank_request
+from tests.gateway.feeds import NOW_MS, candidates, feed_request, popular_items
 
 PLAN = StagePlan(keep=2, share=0.5)
-POPULAR = PopularMedia(np.array([11, 12, 13, 14]), np.array([1, 2, 3, 4]))
+POPULAR = PopularMedia(popular_items([], []), np.array([11, 12, 13, 14]), np.array([1, 2, 3, 4]))
 
 
 class LikeScorer:
@@ -74,6 +74,11 @@ def test_only_sourcing_is_told_what_was_seen_and_how_the_user_stands_to_accounts
     assert for_ranking.seen_media_id == for_ranking.relation_account_id == for_ranking.relation_kind == b""
 
 
+def test_ranking_stages_get_the_sources_but_not_their_paths() -> None:
+    sent = encode_rank_request([], candidates([1.0]), weights=[], keep=[]).candidates
+    assert (list(sent.sources), list(sent.source_paths)) == (["trending"], [])
+
+
 def _int64(value: int) -> bytes:
     return np.array([value], "<i8").tobytes()
 
@@ -81,6 +86,7 @@ def _int64(value: int) -> bytes:
 async def test_a_stage_keeps_its_best_in_its_order(rank: RankingStage) -> None:
     after = await rank.narrow(_standing(), _call())
     assert after.candidates.media_id_N.tolist() == [103, 102]
+    assert after.candidates.source_paths == ("trending > mix",)
     assert (after.tasks, after.probability_NT.shape) == (("like",), (2, 1))
 
 
@@ -129,6 +135,14 @@ async def test_without_sourcing_there_are_popular_media_that_the_user_has_not_se
     found = await SourcingStage(StagePlan(keep=3, share=0.5), RetrievalClient(nowhere), POPULAR).source(call)
     assert (found.candidates.media_id_N.tolist(), found.candidates.sources) == ([12, 13, 14], (POPULAR_SOURCE,))
     assert "popular media used instead" in call.trace.degradations[0].detail
+
+
+async def test_without_sourcing_nothing_of_a_blocked_account_is_shown(nowhere: grpc.aio.Channel) -> None:
+    call = _call(seconds=0.5)
+    blocked = {**EMPTY.relations, Relation.BLOCKED: np.array([3])}
+    user = replace(call.user, contexts=replace(EMPTY, relations=blocked).context("42", NOW_MS, ""))
+    stage = SourcingStage(StagePlan(keep=3, share=0.5), RetrievalClient(nowhere), POPULAR)
+    assert (await stage.source(replace(call, user=user))).candidates.media_id_N.tolist() == [12, 14]
 
 
 async def test_too_few_candidates_for_a_page_are_said(nowhere: grpc.aio.Channel) -> None:

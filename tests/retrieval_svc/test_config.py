@@ -1,34 +1,54 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from retrieval_svc.config import SOURCE_WEIGHTS, RetrievalConfig
-from retrieval_svc.sources import SOURCES
+from retrieval_svc.config import RetrievalConfig, SourcingConfig
+from retrieval_svc.igql.files import DEFAULT_QUERY
 from serving.config import load
 from serving.errors import ConfigError
 
 
-def test_every_source_has_a_default_weight() -> None:
-    assert set(SOURCE_WEIGHTS) == {source.name for source in SOURCES}
-    assert sum(SOURCE_WEIGHTS.values()) == pytest.approx(1)
-
-
-def test_weights_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EXPLORE_SOURCE_WEIGHTS", '{"fresh": 2}')
-    assert load(RetrievalConfig).source_weights == {"fresh": 2.0}
+def test_the_packaged_query_serves_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(RetrievalConfig).igql_file == DEFAULT_QUERY
+    monkeypatch.setenv("EXPLORE_IGQL_FILE", "mine.igql")
+    assert load(RetrievalConfig).igql_file == Path("mine.igql")
     assert load(RetrievalConfig).listen == "127.0.0.1:50051"
 
 
+def test_rules_claim_drops_in_a_fixed_order() -> None:
+    assert [rule.reason for rule in SourcingConfig().rules()] == [
+        "not_yet_published",
+        "not_recommendable",
+        "policy_flag",
+        "too_old",
+        "own_post",
+        "blocked_author",
+        "muted_author",
+        "hidden_author",
+        "seen",
+    ]
+
+
+def test_allowed_flags_and_ages_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORE_ALLOWED_POLICY_FLAGS", '["unoriginal"]')
+    monkeypatch.setenv("EXPLORE_MAX_MEDIA_AGE_HOURS", "48")
+    config = load(RetrievalConfig)
+    assert config.allowed_policy_flags == {"unoriginal"}
+    assert config.max_media_age_hours == 48
+
+
 @pytest.mark.parametrize(
-    ("weights", "complaint"),
+    ("name", "value"),
     [
-        ('{"freesh": 1}', "unknown sources.*freesh.*sources:"),
-        ('{"fresh": 0}', "a weight above 0"),
-        ('{"fresh": -1}', "greater than or equal to 0"),
-        ('{"fresh": NaN}', "finite|JSON"),
+        ("NON_RECOMMENDABLE_THRESHOLD", "2"),
+        ("MISSING_INTEGRITY_SCORE", "perhaps"),
+        ("MAX_MEDIA_AGE_HOURS", "0"),
+        ("ALLOWED_POLICY_FLAGS", "nudity"),
     ],
 )
-def test_wrong_weights_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, weights: str, complaint: str) -> None:
-    monkeypatch.setenv("EXPLORE_SOURCE_WEIGHTS", weights)
-    with pytest.raises(ConfigError, match=rf"(?s)EXPLORE_SOURCE_WEIGHTS.*({complaint})"):
+def test_wrong_settings_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"EXPLORE_{name}", value)
+    with pytest.raises(ConfigError, match=name):
         load(RetrievalConfig)

@@ -3,18 +3,27 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from retrieval_svc.mixing import Mix, mix, shares
+from retrieval_svc.mixing import Dealt, deal, shares
+from retrieval_svc.ragged import Int64
 
 lists = st.lists(st.lists(st.integers(0, 30), max_size=20, unique=True), min_size=1, max_size=4)
 
 
-def mixed(sources: list[list[int]], count: int, weights: list[float] | None = None) -> tuple[list[int], Mix]:
+def dealt(user_P: Int64, source_P: Int64, row_P: Int64, count_B: Int64, weight_S: NDArray[np.float64]) -> Dealt:
+    """Shares by weight on one level."""
+    return deal(
+        user_P, source_P, row_P, count_B, weight_S, lambda available_BS: shares(count_B, weight_S, available_BS)
+    )
+
+
+def mixed(sources: list[list[int]], count: int, weights: list[float] | None = None) -> tuple[list[int], Dealt]:
     """One user's list of media rows from what each source proposes."""
     source_P = np.repeat(np.arange(len(sources)), [len(rows) for rows in sources])
     row_P = np.array([row for rows in sources for row in rows], dtype=np.int64)
     weight_S = np.array(weights or [1.0] * len(sources))
-    found = mix(np.zeros_like(row_P), source_P, row_P, np.array([count]), weight_S)
+    found = dealt(np.zeros_like(row_P), source_P, row_P, np.array([count]), weight_S)
     return row_P[found.row_N].tolist(), found
 
 
@@ -71,9 +80,32 @@ def test_users_do_not_see_each_other(one: list[list[int]], other: list[list[int]
     other = (other + [[]] * len(one))[: len(one)]
     parts = [(u, s, row) for u, lists in enumerate((one, other)) for s, rows in enumerate(lists) for row in rows]
     user_P, source_P, row_P = np.array(parts, dtype=np.int64).reshape(-1, 3).T
-    together = mix(user_P, source_P, row_P, np.array([count, count]), np.ones(len(one)))
+    together = dealt(user_P, source_P, row_P, np.array([count, count]), np.ones(len(one)))
     both = row_P[together.row_N].tolist()
     assert both == mixed(one, count)[0] + mixed(other, count)[0]
+
+
+def test_whoever_deals_may_share_otherwise() -> None:
+    rows = np.array([1, 2, 3, 11, 12, 13])
+    found = deal(
+        np.zeros(6, dtype=np.int64),
+        np.repeat([0, 1], 3),
+        rows,
+        np.array([4]),
+        np.array([1.0, 1.0]),
+        lambda available_BS: np.minimum(available_BS, [[3, 1]]),
+    )
+    assert rows[found.row_N].tolist() == [1, 2, 11, 3]
+    assert (found.take_BS.tolist(), found.available_BS.tolist()) == ([[3, 1]], [[3, 3]])
+    assert found.over_quota_P.tolist() == [False] * 4 + [True] * 2
+
+
+@given(lists, st.integers(1, 60))
+def test_what_is_available_is_what_nobody_claims_earlier(sources: list[list[int]], count: int) -> None:
+    rows, found = mixed(sources, count)
+    assert found.available_BS.sum() == len({row for proposed in sources for row in proposed})
+    assert found.take_BS.sum() == len(rows)
+    assert np.all(found.take_BS <= found.available_BS)
 
 
 def test_an_empty_pool_gives_an_empty_list() -> None:

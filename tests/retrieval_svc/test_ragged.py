@@ -5,9 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retrieval_svc.ragged import contains, largest_remainder, offsets_of, owners, ranges, rank_within, sum_before
+from retrieval_svc.ragged import (
+    Sets,
+    best_first,
+    contains,
+    largest_remainder,
+    lowest_first,
+    offsets_of,
+    owners,
+    ranges,
+    rank_within,
+)
 
 weights = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 5)), elements=st.floats(0, 1e6))
+scores = st.lists(st.lists(st.floats(width=32, allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0])), min_size=1)
+keys = st.lists(st.lists(st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**32, 2**63])), min_size=1)
+
+
+def grouped(lists: list[list[float]]) -> list[int]:
+    return [0, *np.cumsum([len(each) for each in lists]).tolist()]
 
 
 def test_rows_of_users_and_their_offsets_are_two_views_of_the_same() -> None:
@@ -20,11 +36,55 @@ def test_ranges_follow_each_other() -> None:
     assert ranges(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist() == [5, 6, 9, 10, 11]
 
 
-def test_rows_are_counted_and_summed_inside_their_group() -> None:
+def test_rows_are_counted_inside_their_group() -> None:
     group = np.array([3, 3, 1, 1, 1])
     assert rank_within(group).tolist() == [0, 1, 0, 1, 2]
-    assert sum_before(np.array([2, 4, 1, 1, 5]), group).tolist() == [0, 2, 0, 1, 2]
-    assert rank_within(group[:0]).tolist() == sum_before(group[:0], group[:0]).tolist() == []
+    assert rank_within(group[:0]).tolist() == []
+
+
+@given(scores)
+def test_best_first_is_a_stable_sort_inside_every_group(lists: list[list[float]]) -> None:
+    offsets = grouped(lists)
+    found = best_first(np.array([score for each in lists for score in each], dtype=np.float64), np.array(offsets))
+    expected = [
+        offset + place
+        for offset, each in zip(offsets, lists, strict=False)
+        for place in sorted(range(len(each)), key=lambda place, each=each: -each[place])  # type: ignore[misc]
+    ]
+    assert found.tolist() == expected
+
+
+def test_scores_that_float32_cannot_tell_apart_are_told_apart_all_the_same() -> None:
+    assert best_first(np.array([1.0, 1.0 + 1e-9, 1.0 + 1e-6]), np.array([0, 3])).tolist() == [2, 1, 0]
+    assert best_first(np.array([1.0, 3.0, 1.0 + 1e-9, 2.0]), np.array([0, 1, 3, 4])).tolist() == [0, 1, 2, 3]
+    assert best_first(np.array([-np.inf, np.inf, 0.0]), np.array([0, 3])).tolist() == [1, 2, 0]
+
+
+@given(keys)
+def test_lowest_first_sorts_by_the_upper_half(lists: list[list[int]]) -> None:
+    offsets = [0, *np.cumsum([len(each) for each in lists]).tolist()]
+    found = lowest_first(np.array([key for each in lists for key in each], dtype=np.uint64), np.array(offsets))
+    expected = [
+        offset + place
+        for offset, each in zip(offsets, lists, strict=False)
+        for place in sorted(range(len(each)), key=lambda place, each=each: each[place] >> 32)  # type: ignore[misc]
+    ]
+    assert found.tolist() == expected
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 9))),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9))),
+)
+def test_a_set_per_user_holds_what_it_was_given(pairs: list[tuple[int, int]], asked: list[tuple[int, int]]) -> None:
+    pairs, asked = sorted(pairs, key=lambda pair: pair[0]), sorted(asked)
+    user_X, row_X = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    user_P, row_P = np.array(asked, dtype=np.int64).reshape(-1, 2).T
+    sets = Sets.of(user_X, row_X, 4, 10)
+    assert sets.contains(user_P, row_P).tolist() == [pair in pairs for pair in asked]
+    assert list(zip(owners(sets.offsets).tolist(), sets.row_X.tolist(), strict=True)) == [
+        pair for pair in pairs if pair[1] >= 0
+    ]
 
 
 @given(st.lists(st.integers(-3, 9)), st.lists(st.integers(-3, 9)))

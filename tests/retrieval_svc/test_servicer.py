@@ -12,6 +12,8 @@ from features.actions import Action
 from features.context import UserContexts, concatenate
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
 from protos.explore.v1.retrieval_pb2_grpc import RetrievalServiceStub
+from protos.explore.v1.status_pb2 import GetStatusRequest
+from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from retrieval_svc.__main__ import build
 from retrieval_svc.config import RetrievalConfig
 from serving.telemetry import NoTelemetry
@@ -20,13 +22,26 @@ from serving.wire import SeenMedia, decode_retrieve_response, encode_contexts
 from tests.retrieval_svc.published import publish
 from tests.retrieval_svc.worlds import NOW, likes, user
 
+QUERY = """
+similar = user.let(seed_id=user_id).liked().account_nn().posted_media().rank().diversify_by(seed_id)
+engaged = user.liked().posted_media().rank()
+trending = user.trending()
+mix(similar=0.4, engaged=0.3, trending=0.3)
+"""
+
 
 @pytest.fixture
-async def stub(tmp_path: Path) -> AsyncIterator[RetrievalServiceStub]:
-    publish(tmp_path)
-    config = RetrievalConfig(bundle_root=tmp_path, max_count=50)
+async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
+    publish(tmp_path / "bundles")
+    (tmp_path / "sourcing.igql").write_text(QUERY)
+    config = RetrievalConfig(bundle_root=tmp_path / "bundles", max_count=50, igql_file=tmp_path / "sourcing.igql")
     async with serve(build(config, NoTelemetry())) as channel:
-        yield RetrievalServiceStub(channel)
+        yield channel
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> RetrievalServiceStub:
+    return RetrievalServiceStub(channel)
 
 
 def request(contexts: UserContexts, counts: list[int], seen: list[int] | None = None) -> RetrieveRequest:
@@ -50,7 +65,7 @@ async def test_the_report_names_what_was_dropped_and_why(stub: RetrievalServiceS
     history = [*likes(100), (300, Action.HIDE, NOW - 1)]
     answer: RetrieveResponse = await stub.Retrieve(request(user(history=history), [50], [202]))
     trending = next(source for source in answer.reports[0].sources if source.source == "trending")
-    assert trending.proposed == 12
+    assert trending.path == "trending > mix"
     assert trending.proposed == trending.kept + sum(trending.dropped.values())
     assert {reason: trending.dropped[reason] for reason in ("seen", "not_recommendable", "hidden_author")} == {
         "seen": 1,
@@ -77,3 +92,26 @@ async def test_another_bundle_is_not_served_by_this_one(stub: RetrievalServiceSt
     with pytest.raises(grpc.aio.AioRpcError, match="is not held") as failure:
         await stub.Retrieve(asked)
     assert failure.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_the_next_request_sees_a_changed_query_and_none_sees_a_broken_one(
+    stub: RetrievalServiceStub, channel: grpc.aio.Channel, tmp_path: Path
+) -> None:
+    status_of = StatusServiceStub(channel).GetStatus
+    file = tmp_path / "sourcing.igql"
+
+    async def sources() -> list[str]:
+        answer: RetrieveResponse = await stub.Retrieve(request(user(history=likes(100)), [10]))
+        return sorted(set(answer.candidates.sources))
+
+    assert await sources() == ["engaged", "similar", "trending"]
+    file.write_text("new = user.fresh(max_age=30d)\nnew")
+    assert await sources() == ["new"]
+    file.write_text("new = user.frsh()\nnew")
+    assert await sources() == ["new"]
+    status = await status_of(GetStatusRequest())
+    assert "sourcing.igql:1:12: unknown operator 'frsh'" in status.note
+    assert "did you mean 'fresh'?" in status.note
+    file.write_text(QUERY)
+    assert await sources() == ["engaged", "similar", "trending"]
+    assert (await status_of(GetStatusRequest())).note == ""

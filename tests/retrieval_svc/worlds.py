@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import UserContexts, concatenate
 from features.counters import DAY_MS, HOUR_MS
 from features.item_table import ItemTable
+from features.relations import Relation
 from features.user_state import HISTORY_RECORD, Profile, UserState
 from retrieval_svc.catalogue import Catalogue
+from retrieval_svc.neighbours import AccountNeighbours
 from retrieval_svc.ragged import Int64
+from retrieval_svc.tables import Lists, SourcingTables
+from retrieval_svc.vector_index import VectorIndex
 
 NOW = 1_700_000_000_000
 NOBODY_SAW = np.empty(0, dtype=np.int64)
@@ -62,8 +67,7 @@ def random_items(seed: int, media: int = 300, accounts: int = 30, topics: int = 
     counts_MA[:, Action.IMPRESSION] += 50
     account_counts_UA = np.zeros((accounts, N_ACTIONS), dtype=np.float32)
     np.add.at(account_counts_UA, author_row_M, counts_MA)
-    vector_UE = draw.normal(size=(accounts, 8)).astype(np.float32)
-    vector_UE /= np.linalg.norm(vector_UE, axis=1, keepdims=True)
+    vector_UE = _unit(draw, accounts, 8)
     vector_UE[0] = 0
     return ItemTable(
         as_of_ms=NOW,
@@ -78,7 +82,7 @@ def random_items(seed: int, media: int = 300, accounts: int = 30, topics: int = 
         policy_flags_M=np.zeros(media, dtype=np.uint32),
         counts_MA=counts_MA,
         recent_counts_MA=(counts_MA * draw.random((media, 1))).astype(np.float32),
-        media_vector_MD=np.zeros((media, 4), dtype=np.float32),
+        media_vector_MD=_unit(draw, media, 4),
         base_rate_A=(counts_MA.sum(axis=0) / max(counts_MA[:, Action.IMPRESSION].sum(), 1)).astype(np.float32),
         account_id_U=np.arange(accounts, dtype=np.int64) + 1,
         account_counts_UA=account_counts_UA,
@@ -87,25 +91,91 @@ def random_items(seed: int, media: int = 300, accounts: int = 30, topics: int = 
     )
 
 
-def account_files(items: ItemTable) -> tuple[faiss.Index, Int64, Int64, Int64]:
-    """Exact index, its rows, and the posting lists of a table: offsets and media rows."""
-    index_rows_I = np.flatnonzero(items.account_vector_UE.any(axis=1))
-    index = faiss.IndexFlatIP(items.account_vector_UE.shape[1])
-    index.add(items.account_vector_UE[index_rows_I])
-    size_U = np.bincount(items.author_row_M, minlength=len(items.account_id_U))
-    row_M = np.lexsort((-items.created_at_ms_M, items.author_row_M))
-    return index, index_rows_I, np.concatenate([[0], np.cumsum(size_U)]).astype(np.int64), row_M
+def _unit(draw: np.random.Generator, rows: int, width: int) -> NDArray[np.float32]:
+    vectors = draw.normal(size=(rows, width)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def exact_index(vectors: NDArray[np.float32]) -> tuple[faiss.Index, Int64]:
+    """A scan over the rows that have a vector, and those rows."""
+    row_I = np.flatnonzero(vectors.any(axis=1))
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(np.ascontiguousarray(vectors[row_I]))
+    return index, row_I
+
+
+def index_of(vectors: NDArray[np.float32], version: str = "v1") -> VectorIndex:
+    """An exact index of the rows that have a vector."""
+    return VectorIndex(*exact_index(vectors), vectors, version)
+
+
+def neighbour_lists(items: ItemTable, listed: int = 50) -> tuple[NDArray[np.int32], NDArray[np.float16]]:
+    """Neighbour lists made by an exact scan: account rows and cosines."""
+    vector_UE = items.account_vector_UE
+    cosine_UU = vector_UE @ vector_UE.T
+    np.fill_diagonal(cosine_UU, -1)
+    order_UK = np.argsort(-cosine_UU, axis=1, kind="stable")[:, :listed]
+    cosine_UK = np.take_along_axis(cosine_UU, order_UK, axis=1)
+    found_UK = cosine_UK > 0
+    return np.where(found_UK, order_UK, -1).astype(np.int32), np.where(found_UK, cosine_UK, 0).astype(np.float16)
+
+
+def accounts_of(items: ItemTable) -> AccountNeighbours:
+    """Neighbours by their lists."""
+    return AccountNeighbours(*neighbour_lists(items), index_of(items.account_vector_UE))
+
+
+def tables_of(items: ItemTable, seed: int = 0) -> SourcingTables:
+    """Posting lists as they are, and other lists without meaning: random rows of random length, some of them empty."""
+    draw = np.random.default_rng(seed)
+    media, accounts = len(items.media_id_M), len(items.account_id_U)
+
+    def lists(keys: int, rows: int, most: int) -> Lists:
+        size_K = draw.integers(0, min(most, rows) + 1, keys) if rows else np.zeros(keys, dtype=np.int64)
+        row_X = [draw.permutation(rows)[:size] for size in size_K]
+        score_X = [np.sort(draw.uniform(0.1, 1, size))[::-1] for size in size_K]
+        empty = np.empty(0)
+        return Lists(
+            np.concatenate([[0], np.cumsum(size_K)]).astype(np.int64),
+            np.concatenate([empty, *row_X]).astype(np.int32),
+            np.concatenate([empty, *score_X]).astype(np.float32),
+        )
+
+    size_U = np.bincount(items.author_row_M, minlength=accounts)
+    posted = Lists(
+        np.concatenate([[0], np.cumsum(size_U)]).astype(np.int64),
+        np.lexsort((-items.created_at_ms_M, items.author_row_M)).astype(np.int32),
+    )
+    windows_ms = (DAY_MS, 2 * DAY_MS, 7 * DAY_MS)
+    return SourcingTables(
+        posted=posted,
+        co_occurring=lists(media, media, 8),
+        follows=lists(accounts, accounts, 5),
+        engaged=lists(accounts, media, 6),
+        windows_ms=windows_ms,
+        window_value_WM=draw.random((len(windows_ms), media)).astype(np.float32),
+        segments=("active", "new"),
+        segment_media=lists(2, media, 40),
+    )
 
 
 def catalogue_of(items: ItemTable) -> Catalogue:
     """The table as sourcing sees it."""
-    return Catalogue.assemble(items, *account_files(items))
+    return Catalogue.assemble(items, accounts_of(items), index_of(items.media_vector_MD), tables_of(items))
 
 
-def user(name: str = "ann", history: Sequence[HistoryRow] = (), at_ms: int = NOW) -> UserContexts:
-    """One user with a history, oldest action first."""
+def user(
+    name: str = "ann",
+    history: Sequence[HistoryRow] = (),
+    at_ms: int = NOW,
+    profile: Profile | None = None,
+    relations: Mapping[Relation, Sequence[int]] | None = None,
+) -> UserContexts:
+    """One user with a history, oldest action first, and accounts by relation, the latest last."""
     history_H = np.array([(media, int(action), time) for media, action, time in history], dtype=HISTORY_RECORD)
-    state = UserState(Profile(), history_H, np.zeros(N_ACTIONS, dtype=np.uint32), NOBODY_SAW)
+    accounts = {kind: np.array((relations or {}).get(kind, []), dtype=np.int64) for kind in Relation}
+    counts_A = np.zeros(N_ACTIONS, dtype=np.uint32)
+    state = UserState(profile or Profile(), history_H, counts_A, NOBODY_SAW, accounts)
     return state.context(name, at_ms, "explore")
 
 
@@ -124,6 +194,17 @@ def random_users(items: ItemTable, seed: int, users: int) -> tuple[UserContexts,
         length = int(draw.choice([0, 1, 10, 50]))
         times = np.sort(NOW - draw.integers(1, 10 * DAY_MS, length))
         rows = [(int(draw.choice(pool)), actions[draw.integers(len(actions))], int(t)) for t in times]
-        contexts.append(user(f"user-{b}", rows))
+        contexts.append(user(f"user-{b}", rows, profile=_profile(items, draw), relations=_relations(items, draw)))
         seen_B.append(draw.choice(pool, int(draw.choice([0, 5, len(pool) // 2])), replace=False))
     return concatenate(contexts), seen_B
+
+
+def _profile(items: ItemTable, draw: np.random.Generator) -> Profile:
+    segment = str(draw.choice(["", "active", "new", "unheard of"]))
+    return Profile(segment=segment, account_id=int(draw.choice([0, *items.account_id_U.tolist()])))
+
+
+def _relations(items: ItemTable, draw: np.random.Generator) -> dict[Relation, list[int]]:
+    unknown = int(items.account_id_U[-1]) + 1
+    pool = [*items.account_id_U.tolist(), unknown]
+    return {kind: draw.permutation(pool)[: int(draw.integers(0, 6))].tolist() for kind in Relation}

@@ -46,6 +46,7 @@ def candidates(scores_of_users: Sequence[Sequence[float]]) -> CandidateColumns:
         source_index_N=(rows % 2).astype(np.uint8),
         score_N=np.array([score for scores in scores_of_users for score in scores], np.float32),
         sources=("liked", "trending"),
+        source_paths=("liked > author > posted_media", "trending"),
     )
 
 
@@ -77,6 +78,7 @@ def candidate_columns(draw: st.DrawFn, users: int) -> CandidateColumns:
         source_index_N=np.array(drawn(st.integers(0, 255)), np.uint8),
         score_N=np.array(drawn(scores), np.float32),
         sources=tuple(f"source-{i}" for i in range(256)),
+        source_paths=draw(st.just(()) | st.just(tuple(f"path-{i}" for i in range(256)))),
     )
 
 

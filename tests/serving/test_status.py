@@ -51,3 +51,13 @@ async def test_a_service_that_cannot_load_says_why_and_forgets_it_when_ready() -
     await server.stop()
     assert (broken.not_ready_reason, ready.not_ready_reason) == ("rank/model.onnx is broken", "")
     assert (ready.bundle_version, ready.service) == ("v7", "explore.v1.RankingService")
+
+
+async def test_a_ready_service_may_have_something_to_say() -> None:
+    notes = iter(["", "default.igql refused"])
+    server = ServerHandle(CONFIG, Service((), lambda _: None, note=lambda: next(notes)), NoTelemetry())
+    await server.start()
+    await server.ready.wait()
+    silent, refusing = await _status(server.port), await _status(server.port)
+    await server.stop()
+    assert (silent.note, refusing.note, refusing.not_ready_reason) == ("", "default.igql refused", "")

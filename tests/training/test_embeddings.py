@@ -1,4 +1,4 @@
-"""Account and media vectors learn planted tastes, and the account index holds what retrieval reads."""
+"""Media vectors learn planted tastes, and training pools histories as serving does. Account vectors: test_ig2vec.py."""
 
 from __future__ import annotations
 
@@ -15,16 +15,9 @@ from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.embedding_table import DistinctRows, EmbeddingTable
 from training.event_log import EventLog
-from training.ig2vec import Ig2vecConfig, main_topics, neighbour_quality, sessions, train_account_vectors, window_pairs
 from training.two_tower import Positives, TwoTowerConfig, next_positive_recall, pool, positives, train_media_vectors
 
-SMALL = Ig2vecConfig(dim=8, epochs=10, batch=256, shared_noise=16, learning_rate=0.2)
 TOWERS = TwoTowerConfig(dim=8, epochs=4, batch=128, learning_rate=0.1)
-
-
-def clicks(*visits: tuple[str, int, float]) -> EventLog:
-    events = [Event(user, account * 10, Action.CLICK, minute) for user, account, minute in visits]
-    return EventLog.from_dataset(dataset(events, {account * 10: "a" for account in range(1, 5)}))
 
 
 @pytest.fixture(scope="module")
@@ -32,60 +25,10 @@ def world() -> Dataset:
     return planted()
 
 
-def test_a_pause_or_another_user_ends_a_session() -> None:
-    log = clicks(("ann", 1, 0), ("ann", 2, 29), ("ann", 3, 59), ("bob", 4, 60))
-    tokens = sessions(log, START + HOUR * 9, 30 * MINUTE)
-    assert tokens.account_A.tolist() == [0, 1, 2, 3]
-    assert np.diff(tokens.session_A).tolist() == [0, 1, 1]
-
-
-def test_repeats_in_a_row_count_once_within_a_session() -> None:
-    log = clicks(("ann", 1, 0), ("ann", 1, 1), ("ann", 2, 2), ("ann", 1, 3), ("ann", 1, 90))
-    assert sessions(log, START + HOUR * 9, 30 * MINUTE).account_A.tolist() == [0, 1, 0, 0]
-
-
-def test_sessions_end_before_the_given_moment() -> None:
-    log = clicks(("ann", 1, 0), ("ann", 2, 1))
-    assert sessions(log, START + MINUTE, 30 * MINUTE).account_A.tolist() == [0]
-
-
-def test_no_window_crosses_a_session() -> None:
-    log = clicks(
-        *[("ann", 1 + place % 2, place) for place in range(9)], *[("bob", 3 + place % 2, place) for place in range(9)]
-    )
-    centre_P, context_P = window_pairs(sessions(log, START + HOUR, 30 * MINUTE), 5, np.random.default_rng(0))
-    assert len(centre_P) > 20
-    assert ((centre_P < 2) == (context_P < 2)).all()
-
-
-def test_a_window_of_one_pairs_neighbours_in_both_directions() -> None:
-    log = clicks(("ann", 1, 0), ("ann", 2, 1), ("ann", 3, 2))
-    pairs = window_pairs(sessions(log, START + HOUR, 30 * MINUTE), 1, np.random.default_rng(0))
-    assert sorted(zip(*map(list, pairs), strict=True)) == [(0, 1), (1, 0), (1, 2), (2, 1)]
-
-
-def test_accounts_of_one_topic_become_neighbours(world: Dataset) -> None:
-    log = EventLog.from_dataset(world)
-    quality = neighbour_quality(train_account_vectors(log, world.as_of_ms, SMALL), table_of(world), k=5)
-    assert quality.purity > 0.9
-    assert quality.chance == pytest.approx(0.25)
-    assert quality.coverage == 1
-    assert quality.hubness < 0.6
-
-
-def test_account_vectors_are_unit_or_zero_and_repeatable() -> None:
-    log = clicks(("ann", 1, 0), ("ann", 2, 1), ("ann", 3, 100))
-    vector_UE = train_account_vectors(log, START + HOUR * 9, SMALL)
-    np.testing.assert_allclose(np.linalg.norm(vector_UE, axis=1), [1, 1, 1, 0], atol=1e-6)
-    np.testing.assert_array_equal(vector_UE, train_account_vectors(log, START + HOUR * 9, SMALL))
-
-
 def test_vectors_do_not_see_events_after_their_end(world: Dataset) -> None:
     end_ms = START + 2000 * MINUTE
     before = world.events.filter(world.events["event_time"].dt.epoch("ms") < end_ms)
     whole, part = EventLog.from_dataset(world), EventLog.from_dataset(replace(world, events=before))
-    account_vectors = [train_account_vectors(log, end_ms, SMALL) for log in (whole, part)]
-    np.testing.assert_array_equal(account_vectors[0], account_vectors[1])
     items = table_of(world)
     towers = [
         train_media_vectors(log, ContextLog(log, world.users), items, end_ms=end_ms, config=TOWERS)
@@ -96,15 +39,9 @@ def test_vectors_do_not_see_events_after_their_end(world: Dataset) -> None:
 
 def test_without_events_all_vectors_are_zero(world: Dataset) -> None:
     log = EventLog.from_dataset(world)
-    assert not train_account_vectors(log, START, SMALL).any()
     assert not train_media_vectors(
         log, ContextLog(log, world.users), table_of(world), end_ms=START, config=TOWERS
     ).any()
-
-
-def test_the_main_topic_is_that_of_most_media() -> None:
-    media = {10: "a", 11: "b", 12: "b", 20: None}
-    assert main_topics(table_of(dataset([Event("ann", 10, Action.CLICK, 0)], media))).tolist() == [1, -1]
 
 
 def test_a_target_is_not_in_its_own_history() -> None:

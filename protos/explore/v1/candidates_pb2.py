@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65xplore/v1/candidates.proto\x12\nexplore.v1\"\x91\x01\n\nCandidates\x12\x0f\n\x07offsets\x18\x01 \x03(\r\x12\x10\n\x08media_id\x18\x02 \x01(\x0c\x12\x11\n\tauthor_id\x18\x03 \x01(\x0c\x12\x17\n\x0fseed_account_id\x18\x04 \x01(\x0c\x12\x14\n\x0csource_index\x18\x05 \x01(\x0c\x12\r\n\x05score\x18\x06 \x01(\x0c\x12\x0f\n\x07sources\x18\x07 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65xplore/v1/candidates.proto\x12\nexplore.v1\"\xa7\x01\n\nCandidates\x12\x0f\n\x07offsets\x18\x01 \x03(\r\x12\x10\n\x08media_id\x18\x02 \x01(\x0c\x12\x11\n\tauthor_id\x18\x03 \x01(\x0c\x12\x17\n\x0fseed_account_id\x18\x04 \x01(\x0c\x12\x14\n\x0csource_index\x18\x05 \x01(\x0c\x12\r\n\x05score\x18\x06 \x01(\x0c\x12\x0f\n\x07sources\x18\x07 \x03(\t\x12\x14\n\x0csource_paths\x18\x08 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explore.v1.candidates_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CANDIDATES']._serialized_start=44
-  _globals['_CANDIDATES']._serialized_end=189
+  _globals['_CANDIDATES']._serialized_end=211
 # @@protoc_insertion_point(module_scope)

@@ -55,7 +55,7 @@ class GetFeedResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[FeedItem, _Mapping]]] = ..., request_id: _Optional[str] = ..., arm: _Optional[str] = ..., bundle_version: _Optional[str] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., cold_start: _Optional[bool] = ..., debug: _Optional[_Union[FeedDebug, _Mapping]] = ...) -> None: ...
 
 class FeedItem(_message.Message):
-    __slots__ = ("media_id", "author_id", "position", "value", "diversity_factor", "task_probabilities", "source", "seed_account_id")
+    __slots__ = ("media_id", "author_id", "position", "value", "diversity_factor", "task_probabilities", "source", "seed_account_id", "source_path")
     MEDIA_ID_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +64,7 @@ class FeedItem(_message.Message):
     TASK_PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SEED_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
     media_id: int
     author_id: int
     position: int
@@ -72,7 +73,8 @@ class FeedItem(_message.Message):
     task_probabilities: _containers.RepeatedCompositeFieldContainer[TaskProbability]
     source: str
     seed_account_id: int
-    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., position: _Optional[int] = ..., value: _Optional[float] = ..., diversity_factor: _Optional[float] = ..., task_probabilities: _Optional[_Iterable[_Union[TaskProbability, _Mapping]]] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ...) -> None: ...
+    source_path: str
+    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., position: _Optional[int] = ..., value: _Optional[float] = ..., diversity_factor: _Optional[float] = ..., task_probabilities: _Optional[_Iterable[_Union[TaskProbability, _Mapping]]] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ..., source_path: _Optional[str] = ...) -> None: ...
 
 class TaskProbability(_message.Message):
     __slots__ = ("task", "probability")
@@ -113,20 +115,22 @@ class StageDebug(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., candidates_in: _Optional[int] = ..., candidates_out: _Optional[int] = ..., elapsed_us: _Optional[int] = ...) -> None: ...
 
 class CandidateDebug(_message.Message):
-    __slots__ = ("media_id", "author_id", "source", "seed_account_id", "placements", "dropped")
+    __slots__ = ("media_id", "author_id", "source", "seed_account_id", "placements", "dropped", "source_path")
     MEDIA_ID_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SEED_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
     media_id: int
     author_id: int
     source: str
     seed_account_id: int
     placements: _containers.RepeatedCompositeFieldContainer[StagePlacement]
     dropped: str
-    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ..., placements: _Optional[_Iterable[_Union[StagePlacement, _Mapping]]] = ..., dropped: _Optional[str] = ...) -> None: ...
+    source_path: str
+    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ..., placements: _Optional[_Iterable[_Union[StagePlacement, _Mapping]]] = ..., dropped: _Optional[str] = ..., source_path: _Optional[str] = ...) -> None: ...
 
 class StagePlacement(_message.Message):
     __slots__ = ("stage", "rank", "score", "task_probabilities")

@@ -39,7 +39,7 @@ class SourcingReport(_message.Message):
     def __init__(self, sources: _Optional[_Iterable[_Union[SourceReport, _Mapping]]] = ...) -> None: ...
 
 class SourceReport(_message.Message):
-    __slots__ = ("source", "proposed", "kept", "dropped")
+    __slots__ = ("source", "proposed", "kept", "dropped", "path")
     class DroppedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -51,8 +51,10 @@ class SourceReport(_message.Message):
     PROPOSED_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
     source: str
     proposed: int
     kept: int
     dropped: _containers.ScalarMap[str, int]
-    def __init__(self, source: _Optional[str] = ..., proposed: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    path: str
+    def __init__(self, source: _Optional[str] = ..., proposed: _Optional[int] = ..., kept: _Optional[int] = ..., dropped: _Optional[_Mapping[str, int]] = ..., path: _Optional[str] = ...) -> None: ...

@@ -9,15 +9,17 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("service", "software_version", "bundle_version", "started_at_ms", "not_ready_reason")
+    __slots__ = ("service", "software_version", "bundle_version", "started_at_ms", "not_ready_reason", "note")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     SOFTWARE_VERSION_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     NOT_READY_REASON_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
     service: str
     software_version: str
     bundle_version: str
     started_at_ms: int
     not_ready_reason: str
-    def __init__(self, service: _Optional[str] = ..., software_version: _Optional[str] = ..., bundle_version: _Optional[str] = ..., started_at_ms: _Optional[int] = ..., not_ready_reason: _Optional[str] = ...) -> None: ...
+    note: str
+    def __init__(self, service: _Optional[str] = ..., software_version: _Optional[str] = ..., bundle_version: _Optional[str] = ..., started_at_ms: _Optional[int] = ..., not_ready_reason: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...

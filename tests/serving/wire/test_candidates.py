@@ -102,8 +102,32 @@ def test_wrong_value_is_named_with_its_row(field: str, values: NDArray[Any], rea
         decode_candidates(changed(field, values.tobytes()), 2)
 
 
-def test_more_sources_than_a_byte_can_name_are_refused() -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_paths_of_some_sources_only_are_refused(count: int) -> None:
     wrong = message()
+    wrong.source_paths[:] = ["liked"] * count
+    with pytest.raises(InvalidArgument, match=rf"^candidates\.source_paths has {count} entries, must be none or 2"):
+        decode_candidates(wrong, 2)
+
+
+def test_paths_can_be_left_out() -> None:
+    bare = encode_candidates(candidates([[1.0, 2.0]]), with_paths=False)
+    assert (decode_candidates(bare, 1).source_paths, decode_candidates(bare, 1).source_path(0)) == ((), "")
+
+
+def test_a_row_knows_its_source_and_its_path() -> None:
+    columns = candidates([[1.0, 2.0]])
+    assert [columns.source(row) for row in range(2)] == ["trending", "liked"]
+    assert [columns.source_path(row) for row in range(2)] == ["trending", "liked > author > posted_media"]
+
+
+def test_columns_with_paths_of_some_sources_only_are_refused() -> None:
+    with pytest.raises(ValueError, match="source_paths has 1 entries, sources has 2"):
+        CandidateColumns(**{**vars(candidates([[1.0]])), "source_paths": ("liked",)})
+
+
+def test_more_sources_than_a_byte_can_name_are_refused() -> None:
+    wrong = encode_candidates(candidates([[1.0], [2.0]]), with_paths=False)
     wrong.sources.extend(["more"] * 255)
     with pytest.raises(InvalidArgument, match=r"^candidates\.sources has 257 names, at most 256"):
         decode_candidates(wrong, 2)
@@ -122,3 +146,4 @@ def test_taking_rows_keeps_each_candidate_together() -> None:
     assert taken.seed_account_id_N.tolist() == [0, 203]
     assert taken.source_index_N.tolist() == [0, 1]
     assert taken.score_N.tolist() == [9, 8]
+    assert taken.source_paths == ("liked > author > posted_media", "trending")

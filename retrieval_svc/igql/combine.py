@@ -1,0 +1,128 @@
+"""How lists become one: shares by weight, one after the other, or the first that is long enough.
+
+Shapes: B users, S inputs of a mix, P rows of all inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval_svc.flow import ALL, Flow, first_of_each, joined, stacked
+from retrieval_svc.igql.operator import Run
+from retrieval_svc.igql.plan import Fallback, Mix, Step
+from retrieval_svc.mixing import deal, shares
+from retrieval_svc.ragged import Int64, rank_within
+
+Float64 = NDArray[np.float64]
+Rows = Callable[[Step, Int64], Flow]
+
+DUPLICATE, OVER_QUOTA = "duplicate", "over_quota"
+_SLACK = 1.5  # rows read per row of a share at first: rules, duplicates and short lists take some
+_GROWTH = 4
+
+
+def places(flow: Flow) -> Int64:
+    """0-based place of every row in its user's list."""
+    return rank_within(flow.user_P)
+
+
+def union(rows: Rows, run: Run, step: Step, want_B: Int64) -> Flow:
+    """One list after the other; a row that came before is dropped. Behind a list that is not read to its end nothing follows."""
+    parts, open_B = [], want_B > 0
+    for each in step.inputs:
+        part = rows(each, np.where(open_B, want_B, 0))
+        parts.append(part)
+        open_B = open_B & ~part.more_B
+    return first_of_each(joined(parts), run.sources, DUPLICATE)
+
+
+def fallback(rows: Rows, step: Step, want_B: Int64) -> Flow:
+    """Each user's first list of enough rows; where none is long enough, the longest."""
+    assert isinstance(step.operator, Fallback)
+    enough = step.operator.at_least
+    parts: list[Flow] = []
+    chosen_B = np.full(len(want_B), -1)
+    for number, each in enumerate(step.inputs):
+        open_B = (want_B > 0) & (chosen_B < 0)
+        parts.append(rows(each, np.where(open_B, np.maximum(want_B, enough), 0)))
+        chosen_B[open_B & (parts[-1].count_B >= enough)] = number
+    longest_B = np.argmax([part.count_B for part in parts], axis=0)
+    chosen_B = np.where(chosen_B < 0, longest_B, chosen_B)
+    return joined([part.only(chosen_B == number) for number, part in enumerate(parts)])
+
+
+def mix(rows: Rows, run: Run, step: Step, want_B: Int64, lazy: bool) -> Flow:
+    """A list of the mix's size in shares by weight, each input spread evenly from top to end.
+
+    A media item that several inputs have belongs to the one whose turn (place / weight) comes first. All inputs are read up to
+    the same turn, so that an unread claim always comes later than every read one: reading further cannot change the answer.
+    """
+    assert isinstance(step.operator, Mix)
+    size_B = np.where(want_B > 0, step.operator.size or run.audience.count_B, 0)
+    tree = _tree(step, 1.0)
+    leaves = tree.leaves()
+    weight_S = np.array([weight for _, weight in leaves])
+    turn_B = size_B * (_SLACK if lazy else ALL)
+    while True:
+        read_BS = np.minimum(np.floor(turn_B[:, None] * weight_S) + 1, ALL).astype(np.int64)
+        read_BS = np.where(size_B[:, None] > 0, read_BS, 0)
+        parts = [_cut(rows(leaf, read_BS[:, s]), read_BS[:, s], run) for s, (leaf, _) in enumerate(leaves)]
+        pool, part_P = stacked(parts)
+        dealt = deal(
+            pool.user_P, part_P, pool.row_P, size_B, weight_S, lambda available_BS: tree.shares(size_B, available_BS)
+        )
+        more_BS = np.stack([part.more_B for part in parts], axis=1)
+        # An input that gave all it had read, although it has more, might have given more.
+        short_B = (more_BS & (dealt.take_BS == dealt.available_BS)).any(axis=1)
+        if not short_B.any():
+            break
+        turn_B = np.where(short_B, np.minimum(turn_B * _GROWTH, float(ALL) / weight_S.min()), turn_B)
+    dropped = pool.counted(np.flatnonzero(dealt.duplicate_P), DUPLICATE, run.sources)
+    dropped = pool.counted(np.flatnonzero(dealt.over_quota_P), OVER_QUOTA, run.sources, onto=dropped)
+    mixed = replace(pool.pick(dealt.row_N), score_P=dealt.score_N, dropped=dropped)
+    return replace(mixed, more_B=np.zeros(pool.users, dtype=np.bool_))
+
+
+def _cut(flow: Flow, read_B: Int64, run: Run) -> Flow:
+    """What lies beyond the turn is over quota: its claim on a media item must not count yet."""
+    cut = flow.first(read_B)
+    if len(cut) == len(flow):
+        return flow
+    beyond = np.flatnonzero(places(flow) >= read_B[flow.user_P])
+    return cut.with_dropped(flow.counted(beyond, OVER_QUOTA, run.sources))
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A mix of inputs that may be mixes themselves. `weight` is the share of the whole."""
+
+    weight: float
+    step: Step
+    parts: tuple[_Tree, ...]  # empty: an input that is no mix
+
+    def leaves(self) -> list[tuple[Step, float]]:
+        if not self.parts:
+            return [(self.step, self.weight)]
+        return [leaf for part in self.parts for leaf in part.leaves()]
+
+    def shares(self, total_B: Int64, available_BS: Int64) -> Int64:
+        """How many rows each leaf gives [B, S]: by weight at every level, the rest shared out again inside the level."""
+        if not self.parts:
+            return np.minimum(total_B[:, None], available_BS)
+        ends = np.cumsum([0, *(len(part.leaves()) for part in self.parts)])
+        below = [available_BS[:, ends[i] : ends[i + 1]] for i in range(len(self.parts))]
+        weights = np.array([part.weight for part in self.parts])
+        take_BP = shares(total_B, weights, np.stack([each.sum(axis=1) for each in below], axis=1))
+        return np.concatenate([part.shares(take_BP[:, i], below[i]) for i, part in enumerate(self.parts)], axis=1)
+
+
+def _tree(step: Step, weight: float) -> _Tree:
+    if not isinstance(step.operator, Mix) or (step.operator.size is not None and weight != 1.0):
+        return _Tree(weight, step, ())
+    total = sum(step.operator.weights)
+    parts = zip(step.operator.weights, step.inputs, strict=True)
+    return _Tree(weight, step, tuple(_tree(each, weight * own / total) for own, each in parts))

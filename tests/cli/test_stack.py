@@ -1,0 +1,79 @@
+"""What a stack is made of, and how its processes are described."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli import main
+from cli.commands.stack import stack_plan
+from cli.processes import Process
+from cli.stack import SERVICES, Ports, StackPlan, describe, started_at_ms
+from cli.workspace import Workspace
+from serving.config import ServiceConfig
+from serving.server import ServerHandle, Service
+from serving.telemetry import NoTelemetry
+from tests.retrieval_svc.published import publish
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> StackPlan:
+    workspace = Workspace(tmp_path)
+    return stack_plan(workspace, publish(tmp_path / "bundles").manifest, Ports())
+
+
+def _query_of(plan: StackPlan) -> dict[str, str | None]:
+    return {service: plan.environment(service).get("EXPLORE_IGQL_FILE") for service in SERVICES}
+
+
+def test_only_sourcing_is_told_the_workspaces_query_file(plan: StackPlan, tmp_path: Path) -> None:
+    others = dict.fromkeys(SERVICES[1:])
+    assert _query_of(plan) == {"retrieval_svc": str(tmp_path / "sourcing.igql"), **others}
+    assert (tmp_path / "sourcing.igql").is_file()
+
+
+def test_settings_of_a_stack_name_another_query_file(plan: StackPlan) -> None:
+    assert _query_of(replace(plan, settings={"IGQL_FILE": "x.igql"}))["retrieval_svc"] == "x.igql"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "expected"),
+    [
+        ([], {}, None),
+        ([], {"EXPLORE_IGQL_FILE": "of_environment.igql"}, Path("of_environment.igql")),
+        (["--igql", "named.igql"], {"EXPLORE_IGQL_FILE": "of_environment.igql"}, Path("named.igql")),
+    ],
+)
+def test_the_environment_may_name_the_query_file(
+    arguments: list[str],
+    environment: dict[str, str | None],
+    expected: Path | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Workspace] = []
+    monkeypatch.setattr("cli.commands.data.make_simulated", lambda workspace, *_: made.append(workspace))
+    command = ["--home", str(tmp_path), *arguments, "simulate"]
+    done = CliRunner().invoke(main.build(), command, env={"EXPLORE_IGQL_FILE": None, **environment})
+    assert (done.exit_code, made) == (0, [Workspace(tmp_path, expected)])
+
+
+async def test_what_a_ready_service_has_to_say_stands_behind_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Process, "alive", lambda self: True)
+    notes = iter(["", "the query file is refused: mine.igql:1:1"])
+    config = ServiceConfig(listen="127.0.0.1:0", drain_s=0.01)
+    server = ServerHandle(config, Service((), lambda _: None, note=lambda: next(notes, "")), NoTelemetry())
+    await server.start()
+    await server.ready.wait()
+    process, ports = Process("retrieval_svc", 1, 1, "log"), replace(Ports(), retrieval_svc=server.port)
+    silent, refusing = [await asyncio.to_thread(describe, process, ports) for _ in range(2)]
+    started = await asyncio.to_thread(started_at_ms, f"127.0.0.1:{server.port}")
+    await server.stop()
+    assert (silent.healthy, refusing.healthy) == (True, True)
+    assert refusing.note == f"{silent.note}; the query file is refused: mine.igql:1:1"
+    assert started
+    assert await asyncio.to_thread(started_at_ms, "127.0.0.1:1") is None

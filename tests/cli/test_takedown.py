@@ -1,0 +1,50 @@
+"""`explore takedown`: what it writes is what the services read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.errors import CommandError
+from cli.main import build
+from serving.takedowns import read_takedowns
+
+
+def run(home: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(build(), ["--home", str(home), "takedown", *arguments])
+
+
+def test_ids_are_added_once_and_removed_again(tmp_path: Path) -> None:
+    assert run(tmp_path, "--media", "7", "--media", "5", "--account", "3").exit_code == 0
+    assert run(tmp_path, "--media", "7").exit_code == 0
+    found = read_takedowns(tmp_path / "takedowns.txt")
+    assert (found.media_ids.tolist(), found.account_ids.tolist()) == ([5, 7], [3])
+    assert (tmp_path / "takedowns.txt").read_text().count("media 7") == 1
+    assert run(tmp_path, "--media", "7", "--account", "3", "--undo").exit_code == 0
+    assert read_takedowns(tmp_path / "takedowns.txt").media_ids.tolist() == [5]
+
+
+def test_without_ids_it_shows_the_list(tmp_path: Path) -> None:
+    assert run(tmp_path).output == "nothing is taken down\n"
+    (tmp_path / "takedowns.txt").write_text("media 5  # spam\n")
+    assert run(tmp_path).output == "media 5  # spam\n"
+
+
+def test_undoing_what_is_not_taken_down_is_an_error(tmp_path: Path) -> None:
+    result = run(tmp_path, "--media", "7", "--undo")
+    assert isinstance(result.exception, CommandError)
+    assert "not taken down: media 7" in str(result.exception)
+
+
+def test_a_broken_list_is_not_added_to(tmp_path: Path) -> None:
+    (tmp_path / "takedowns.txt").write_text("medium 5\n")
+    result = run(tmp_path, "--media", "7")
+    assert isinstance(result.exception, CommandError)
+    assert (tmp_path / "takedowns.txt").read_text() == "medium 5\n"
+
+
+@pytest.mark.parametrize("bad", ["0", "-1", "x"])
+def test_an_id_is_a_positive_number(tmp_path: Path, bad: str) -> None:
+    assert run(tmp_path, "--media", bad).exit_code == 2
