@@ -7,7 +7,7 @@ Shapes: M media, U accounts, T topics, I indexed vectors, K stored neighbours.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import faiss
 import numpy as np
@@ -23,7 +23,7 @@ from retrieval_svc.igql.vocabulary import Vocabulary
 from retrieval_svc.neighbours import AccountNeighbours
 from retrieval_svc.quality import Float64, best_order, quality, trending
 from retrieval_svc.ragged import Int64, offsets_of
-from retrieval_svc.tables import BrokenColumn, Find, SourcingTables, array
+from retrieval_svc.tables import BrokenColumn, Find, SourcingTables, array, release_pages
 from retrieval_svc.vector_index import VectorIndex, open_index
 
 DEFAULT = "default"  # the name of the only embedding that training publishes so far
@@ -94,7 +94,7 @@ class Catalogue:
             raise BrokenColumn(layout.ACCOUNT_NEIGHBOURS, problem)
         if near_UK.size and (near_UK.min() < -1 or near_UK.max() >= accounts):
             raise BrokenColumn(layout.ACCOUNT_NEIGHBOURS, f"names accounts outside 0..{accounts - 1}")
-        return cls.assemble(
+        catalogue = cls.assemble(
             items,
             AccountNeighbours(near_UK, cosine_UK, index),
             _open_index(
@@ -102,6 +102,10 @@ class Catalogue:
             ),
             SourcingTables.open(find),
         )
+        # Checking and sorting have touched nearly everything, of which requests read little.
+        columns = [getattr(items, each.name) for each in fields(items)]
+        release_pages(near_UK, cosine_UK, *(column for column in columns if isinstance(column, np.ndarray)))
+        return catalogue
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -7,6 +7,7 @@ Shapes: M media, U accounts, W windows, S segments, X rows of all lists.
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,16 @@ def array(find: Find, file: str, kind: type, dimensions: int = 1) -> NDArray[Any
             f"holds {found.dtype} of shape {found.shape}, expected {dimensions} dimension(s) of {kind.__name__}",
         )
     return found
+
+
+def release_pages(*arrays: NDArray[Any]) -> None:
+    """Gives back the memory of memory-mapped arrays that were read once, to check or to sort; what is read again comes back."""
+    for each in arrays:
+        owner: Any = each
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, mmap.mmap):
+            owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _lists(find: Find, offsets: str, rows: str, scores: str | None = None) -> Lists:
