@@ -38,24 +38,26 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="explore-kuairand-") as scratch, steps() as progress:
         with progress.step("importing KuaiRand") as report:
             whole = import_kuairand(arguments.directory, Path(scratch) / "data", report)
-        dataset = _until(whole, TEST_END)
+        dataset = until(whole, TEST_END)
         runs = []
         for seed in range(1, arguments.seeds + 1):
             staged = Path(scratch) / f"bundle-{seed}"
-            runs.append(pipeline.train(_recipe(dataset).seeded(seed), dataset, staged, open_sourcing, progress).metrics)
+            runs.append(
+                pipeline.train(slice_recipe(dataset).seeded(seed), dataset, staged, open_sourcing, progress).metrics
+            )
     figures = {"examples": runs[0]["examples"], "seeds": arguments.seeds, "tasks": _tasks(runs)}
     checks = [at_least("click AUC, deep ranker, worst seed", figures["tasks"]["click"]["rerank"]["min"], MIN_CLICK_AUC)]
     return finish(Result("kuairand", command_line("benchmarks.kuairand"), figures, checks, [_table(figures)]))
 
 
-def _recipe(dataset: Dataset) -> Recipe:
+def slice_recipe(dataset: Dataset) -> Recipe:
     """The default recipe with the test window of this benchmark, and less of the log for embeddings: eight days are short."""
     recipe = RECIPES["default"]()
     test_ms = dataset.as_of_ms - int(TEST_START.timestamp() * 1000)
     return replace(recipe, windows=replace(recipe.windows, embedding_share=EMBEDDING_SHARE, test_ms=test_ms))
 
 
-def _until(dataset: Dataset, end: datetime) -> Dataset:
+def until(dataset: Dataset, end: datetime) -> Dataset:
     """The log before `end`: the full download goes on after the days that are tested here."""
     events = dataset.events.filter(pl.col("event_time") < end)
     last_ms = int(events["event_time"].dt.epoch("ms").max())  # type: ignore[arg-type]

@@ -29,6 +29,10 @@ class Steps:
         total = self._bars.tasks[task].total or 1
         self._bars.update(task, total=total, completed=total)
 
+    def say(self, line: str) -> None:
+        """A line above the bars."""
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 @contextmanager
 def steps(console: Console | None = None) -> Iterator[Steps]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+import retrieval_svc
 from features.context import UserContexts
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.igql.files import DEFAULT_QUERY
+from training.run_key import code_digest
 
 Int64 = NDArray[np.int64]
 
@@ -27,6 +30,11 @@ class EngineSourcing:
         """Media ids of all users one after the other, and the offsets of B users."""
         sourced = self._engine.retrieve(contexts, seen_B, np.full(len(contexts), count, dtype=np.int64))
         return sourced.candidates.media_id_N, sourced.candidates.offsets
+
+
+def candidates_depend_on(igql_file: Path) -> str:
+    """A hash of what decides which candidates the engine finds in given files: the query, and its own code."""
+    return hashlib.sha256(code_digest(retrieval_svc).encode() + igql_file.read_bytes()).hexdigest()
 
 
 def open_sourcing(staged: Path, igql_file: Path = DEFAULT_QUERY) -> EngineSourcing:

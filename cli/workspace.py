@@ -2,6 +2,7 @@
 
 <home>/data/<name>/        data sets (training.datasets); data/CURRENT names the one in use
 <home>/bundles/<version>/  published bundles; bundles/CURRENT names the one that serves
+<home>/training/<key>/     what an unfinished `train` would go on with (training.checkpoints)
 <home>/valkey/<name>/      user state, one directory per data set: another set has other users
 <home>/run/                stack.json and logs of the running stack
 <home>/sourcing.igql       the query that sources candidates, for serving and for training; yours to edit
@@ -36,6 +37,11 @@ class Workspace:
 
     def dataset(self, name: str) -> Path:
         return self.home / "data" / name
+
+    @property
+    def training(self) -> Path:
+        """Unfinished training runs."""
+        return self.home / "training"
 
     def user_state(self, dataset: str) -> Path:
         return self.home / "valkey" / dataset

@@ -18,6 +18,7 @@ from torch import Tensor
 from features.actions import TASKS
 from features.dense import FEATURES
 from features.schema import Stage, of_stage
+from training.checkpoints import Checkpoint
 from training.errors import FitError
 from training.fit import CurvePoint, FitConfig, Progress, fit, seeded
 from training.losses import softmax_cross_entropy, truncated_list_mle
@@ -93,7 +94,11 @@ class TrainedStudent:
 
 
 def train_student(
-    config: StudentConfig, slates: Slates, teacher_N: Float32, progress: Progress | None = None
+    config: StudentConfig,
+    slates: Slates,
+    teacher_N: Float32,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedStudent:
     """A student of the teacher's order over whole slates, discarded candidates included.
 
@@ -129,6 +134,7 @@ def train_student(
         n_rows=int((~held_out_B[slates.request_N]).sum()),
         config=config.fit,
         progress=progress,
+        checkpoint=checkpoint,
     )
     return TrainedStudent(model, curve)
 

@@ -7,7 +7,11 @@ Shapes: R rows, D dimensions, X distinct rows of a batch, P places of a batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,6 +46,15 @@ class EmbeddingTable:
         self._rows = DistinctRows(len(start_RD))
         self._learning_rate = learning_rate
         self._used: list[tuple[Tensor, Tensor]] = []
+
+    def state(self, name: str) -> dict[str, NDArray[Any]]:
+        """What the next step depends on, under names that begin with `name`."""
+        return {f"{name}.value_RD": self.value_RD.numpy(), f"{name}.squares_R": self._squares_R.numpy()}
+
+    def restore(self, name: str, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the table back to where it gave `state(name)`."""
+        self.value_RD.copy_(torch.from_numpy(state[f"{name}.value_RD"]))
+        self._squares_R.copy_(torch.from_numpy(state[f"{name}.squares_R"]))
 
     def look_up(self, row_P: Tensor) -> Tensor:
         """The vectors [P, D] of the rows; gradients flow back to the table at the next `step`."""

@@ -5,6 +5,7 @@ TrainingError
 ├── ConfigError     a setting that no run can work with
 ├── UnknownId       a user or media id that the simulated world does not have
 ├── FitError        there is nothing to learn from, or a loss is not finite
+├── RunInUse        another process is at the same training run
 └── ExportError     a graph does not compute what its network computes
 """
 
@@ -61,6 +62,13 @@ class UnknownId(TrainingError):
 
 class FitError(TrainingError):
     """A model cannot be trained."""
+
+
+class RunInUse(TrainingError):
+    """Two processes cannot share the files of a run."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(f"{directory}: another process trains with the same inputs; wait for it, or end it")
 
 
 class ExportError(TrainingError):

@@ -25,6 +25,7 @@ from features.dense import FEATURES, FINGERPRINT
 from features.item_table import ItemTable
 from features.schema import Stage, of_stage
 from training.errors import ExportError
+from training.models.calibration import Calibrated
 from training.models.candidate_rows import CandidateRows
 from training.models.graph_inputs import Inputs, deep_inputs, dense_inputs
 from training.models.student import PrerankStudent
@@ -42,21 +43,22 @@ def export_prerank(model: PrerankStudent, rows: CandidateRows, path: Path) -> fl
 
 
 def export_rank(trained: TrainedRank, rows: CandidateRows, path: Path) -> float:
-    """Writes the light ranker: `dense_NF` to `probability_NT`. Otherwise as `export_rerank`."""
-    network = nn.Sequential(trained.model, nn.Sigmoid())
+    """Writes the light ranker with its calibration: `dense_NF` to `probability_NT`. Otherwise as `export_rerank`."""
+    network = Calibrated(trained.model, trained.calibration)
     graph = _Graph(network, Stage.RANK, _dense_example(Stage.RANK), PROBABILITY_OUTPUT, trained.tasks)
     return _write(graph, dense_inputs(rows, Stage.RANK), path)
 
 
 def export_rerank(trained: TrainedRerank, items: ItemTable, rows: CandidateRows, path: Path) -> float:
-    """Writes the deep ranker to `path`, one file, and returns the largest difference to the network.
+    """Writes the deep ranker with its calibration to `path`, one file, and returns the largest difference to the network.
 
     Inputs are named as the arguments of `DeepRanker.forward`, the output is `probability_NT`; the embedding tables are not part
     of it. `rows` are validation data that the difference is measured on. The graph carries stage, features, tasks and schema
     fingerprint as metadata. Raises ExportError above `TOLERANCE` or without rows; then nothing is written.
     """
     example = _dense_example(Stage.RERANK) | _sequence_example(trained.model.attention.item.in_features)
-    graph = _Graph(_Probabilities(trained.model), Stage.RERANK, example, PROBABILITY_OUTPUT, trained.tasks)
+    network = Calibrated(trained.model, trained.calibration)
+    graph = _Graph(network, Stage.RERANK, example, PROBABILITY_OUTPUT, trained.tasks)
     return _write(graph, deep_inputs(rows, items, trained.embeddings.tables()), path)
 
 
@@ -100,17 +102,6 @@ class _Graph:
         }
 
 
-class _Probabilities(nn.Module):
-    """nn.Sequential takes one input only."""
-
-    def __init__(self, ranker: nn.Module) -> None:
-        super().__init__()
-        self.ranker = ranker
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return torch.sigmoid(self.ranker(*inputs))
-
-
 def _write(graph: _Graph, inputs: Iterable[Inputs], path: Path) -> float:
     graph.network.eval()
     model = _onnx(graph)
@@ -134,7 +125,7 @@ def _onnx(graph: _Graph) -> onnx.ModelProto:
             verbose=False,
             input_names=list(graph.example),
             output_names=[graph.output],
-            dynamic_shapes=(free,) if isinstance(graph.network, _Probabilities) else free,
+            dynamic_shapes=(free,) if isinstance(graph.network, Calibrated) else free,
             external_data=False,
         )
     if program is None:

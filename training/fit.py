@@ -1,5 +1,7 @@
 """The one training loop: batches of whole requests, two optimisers, early stopping. Knows neither the model nor the loss.
 
+What a loop needs to go on after a kill it hands to a checkpoint; where that keeps it is not known here.
+
 A request is never split over batches, since listwise losses need it whole and its history is then encoded once.
 """
 
@@ -8,13 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.checkpoints import Checkpoint, Snapshot
 from training.errors import FitError
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
@@ -60,18 +65,21 @@ def fit(
     n_rows: int,
     config: FitConfig,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[CurvePoint, ...]:
     """Trains `model` in place, leaves it in eval mode with the weights of its best evaluation, and returns the curve.
 
     `valid_loss` is called with the model in eval mode; lower is better. The same seed, data and thread count give the same
-    weights. The global random state is left as it was, also when a KeyboardInterrupt from `progress` ends training early.
+    weights, whether in one go or resumed from `checkpoint`, which gets the state after every epoch and whenever it is due. The
+    global random state is left as it was, also when a KeyboardInterrupt from `progress` ends training early.
     Raises FitError when there is nothing to train on or a loss is not finite.
     """
     if n_requests == 0 or n_rows == 0:
         raise FitError("no training rows; widen the training window or check the event log")
     with seeded(config.seed):
         try:
-            return _Run(model, batch_loss, valid_loss, config).train(n_requests, n_rows, progress or (lambda *_: None))
+            run = _Run(model, batch_loss, valid_loss, config, checkpoint)
+            return run.train(n_requests, n_rows, progress or (lambda *_: None))
         finally:
             model.eval()
 
@@ -86,29 +94,78 @@ def seeded(seed: int) -> Iterator[None]:
 
 class _Run:
     def __init__(
-        self, model: nn.Module, batch_loss: BatchLoss, valid_loss: Callable[[], float], config: FitConfig
+        self,
+        model: nn.Module,
+        batch_loss: BatchLoss,
+        valid_loss: Callable[[], float],
+        config: FitConfig,
+        checkpoint: Checkpoint | None,
     ) -> None:
         self.model, self.batch_loss, self.valid_loss, self.config = model, batch_loss, valid_loss, config
+        self.checkpoint = checkpoint
         self.optimisers = _optimisers(model, config)
         self.best_loss, self.best_state, self.stale = math.inf, _copy(model), 0
         self.curve: list[CurvePoint] = []
+        self.done = self.saved = 0  # steps
+        self.losses: list[float] = []  # since the last evaluation
 
     def train(self, n_requests: int, n_rows: int, progress: Progress) -> tuple[CurvePoint, ...]:
         per_batch = max(1, round(n_requests * self.config.batch_rows / n_rows))
         per_epoch = math.ceil(n_requests / per_batch)
         total = per_epoch * self.config.epochs
         every = max(1, per_epoch // self.config.evaluations_per_epoch)
-        losses: list[float] = []
-        for step, request_R in enumerate(_batches(n_requests, per_batch, self.config), start=1):
-            losses.append(self._step(request_R, step, total))
-            if step % every == 0 or step == total:
-                self._evaluate(CurvePoint(step, step / per_epoch, float(np.mean(losses)), math.nan))
-                losses.clear()
-            progress(step, total)
+        self._resume()
+        if self.done:
+            progress(self.done, total)
+        for request_R in islice(_batches(n_requests, per_batch, self.config), self.done, None):
             if self.stale >= self.config.patience:
                 break
+            self.done += 1
+            self.losses.append(self._step(request_R, self.done, total))
+            if self.done % every == 0 or self.done == total:
+                self._evaluate(CurvePoint(self.done, self.done / per_epoch, float(np.mean(self.losses)), math.nan))
+                self.losses.clear()
+            if self.done % per_epoch == 0:
+                self._save(f"epoch {self.done // per_epoch} of {self.config.epochs} done")
+            elif self.checkpoint is not None and self.checkpoint.due():
+                self._save(f"step {self.done} of {total} done")
+            progress(self.done, total)
+        self._save("trained")
         self.model.load_state_dict(self.best_state)
         return tuple(self.curve)
+
+    def _save(self, done: str) -> None:
+        """Everything that the next step depends on, except the order of the batches, which the seed gives again."""
+        if self.checkpoint is None or self.saved == self.done:
+            return
+        tensors = {"random": torch.random.get_rng_state()}
+        tensors |= {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
+        states = _optimiser_states(self.optimisers)
+        tensors |= {name: value for name, value in states.items() if isinstance(value, Tensor)}
+        notes = {
+            "done": self.done,
+            "best_loss": self.best_loss,
+            "stale": self.stale,
+            "curve": [asdict(point) for point in self.curve],
+            "losses": self.losses,
+            "optimisers": {name: value for name, value in states.items() if not isinstance(value, Tensor)},
+        }
+        self.checkpoint.save(Snapshot({name: value.numpy() for name, value in tensors.items()}, notes), done)
+        self.saved = self.done
+
+    def _resume(self) -> None:
+        snapshot = self.checkpoint.load() if self.checkpoint is not None else None
+        if snapshot is None:
+            return
+        tensors, notes = {name: torch.from_numpy(value) for name, value in snapshot.arrays.items()}, snapshot.notes
+        self.model.load_state_dict(_below("model.", tensors))
+        self.best_state = _below("best.", tensors)
+        _restore(self.optimisers, tensors | notes["optimisers"])
+        self.curve = [CurvePoint(**point) for point in notes["curve"]]
+        self.best_loss, self.stale, self.losses = notes["best_loss"], notes["stale"], list(notes["losses"])
+        self.done = self.saved = notes["done"]
+        torch.random.set_rng_state(tensors["random"])
 
     def _step(self, request_R: NDArray[np.int64], step: int, total: int) -> float:
         self.model.train()
@@ -174,6 +231,29 @@ def _optimisers(model: nn.Module, config: FitConfig) -> list[torch.optim.Optimiz
         for group in optimiser.param_groups:
             group["initial_lr"] = group["lr"]
     return optimisers
+
+
+def _optimiser_states(optimisers: list[torch.optim.Optimizer]) -> dict[str, Any]:
+    """State by name: optimiser, number of the weight, field. Groups are left out: config and step say all that is in them."""
+    return {
+        f"optimiser.{number}.{weight}.{field}": value
+        for number, optimiser in enumerate(optimisers)
+        for weight, state in optimiser.state_dict()["state"].items()
+        for field, value in state.items()
+    }
+
+
+def _restore(optimisers: list[torch.optim.Optimizer], named: dict[str, Any]) -> None:
+    for number, optimiser in enumerate(optimisers):
+        state: dict[int, dict[str, Any]] = {}
+        for name, value in _below(f"optimiser.{number}.", named).items():
+            weight, field = name.split(".")
+            state.setdefault(int(weight), {})[field] = value
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _below(prefix: str, named: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -9,8 +9,9 @@ accounts of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.checkpoints import Checkpoint, Snapshot
 from training.embedding_table import DistinctRows, EmbeddingTable
 from training.event_log import EventLog
 
@@ -105,7 +107,11 @@ def window_pairs(tokens: Sessions, window: int, random: np.random.Generator) -> 
 
 
 def train_account_vectors(
-    log: EventLog, end_ms: int, config: Ig2vecConfig | None = None, progress: Progress | None = None
+    log: EventLog,
+    end_ms: int,
+    config: Ig2vecConfig | None = None,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Float32:
     """Unit vectors [U, E] from the events before `end_ms`; zero for accounts that nobody acted on by then.
 
@@ -114,22 +120,35 @@ def train_account_vectors(
     """
     config = config or Ig2vecConfig()
     tokens = sessions(log, end_ms, config.session_gap_ms, config.max_tokens)
-    return train_vectors(tokens, len(log.account_id_U), config, progress)
+    return train_vectors(tokens, len(log.account_id_U), config, progress, checkpoint)
 
 
-def train_vectors(tokens: Sessions, accounts: int, config: Ig2vecConfig, progress: Progress | None = None) -> Float32:
-    """Unit vectors [U, E] of U = `accounts` accounts; zero for those without a token."""
+def train_vectors(
+    tokens: Sessions,
+    accounts: int,
+    config: Ig2vecConfig,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Float32:
+    """Unit vectors [U, E] of U = `accounts` accounts; zero for those without a token. Resumes from `checkpoint`, if given."""
     count_U = np.bincount(tokens.account_A, minlength=accounts)
     keep_U = _keep_share(count_U, config.subsample)
     random = np.random.default_rng(config.seed)
     model = _SkipGram(count_U, config)
-    for epoch in range(config.epochs):
+    kept = checkpoint.load() if checkpoint is not None else None
+    if kept is not None:
+        model.restore(kept.arrays)
+        random.bit_generator.state = kept.notes["random"]
+    for epoch in range(kept.notes["epochs"] if kept is not None else 0, config.epochs):
         thinned = tokens.kept(random.random(len(tokens)) < keep_U[tokens.account_A])
         centre_P, context_P = window_pairs(thinned, config.window, random)
         order_P = random.permutation(len(centre_P))
         for start in range(0, len(order_P), config.batch):
             of = order_P[start : start + config.batch]
             model.step(torch.from_numpy(centre_P[of]), torch.from_numpy(context_P[of]))
+        if checkpoint is not None:
+            notes = {"epochs": epoch + 1, "random": random.bit_generator.state}
+            checkpoint.save(Snapshot(model.state(), notes), f"epoch {epoch + 1} of {config.epochs} done")
         if progress is not None:
             progress(epoch + 1, config.epochs)
     return model.unit_vectors() * (count_U > 0).astype(np.float32)[:, None]
@@ -168,6 +187,16 @@ class _SkipGram:
         torch.autograd.backward([centre_XE, other_YE], [centre_gradient_XE, other_gradient_YE])
         self._centres.step()
         self._contexts.step()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What the next step depends on, apart from its pairs."""
+        drawn = {"generator": self._generator.get_state().numpy()}
+        return self._centres.state("centres") | self._contexts.state("contexts") | drawn
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self._centres.restore("centres", state)
+        self._contexts.restore("contexts", state)
+        self._generator.set_state(torch.from_numpy(state["generator"]))
 
     def unit_vectors(self) -> Float32:
         return F.normalize(self._centres.value_RD, dim=1).numpy()

@@ -1,6 +1,7 @@
 """How good predictions and orders are. Pure numpy: knows arrays, and nothing of models, tasks or files.
 
-Shapes: N predictions, Q lists (users or requests), C candidates per list, G groups, R resamples.
+Shapes: N predictions, Q lists (users or requests), C candidates per list, G groups, R resamples,
+J bins.
 """
 
 from __future__ import annotations
@@ -48,12 +49,29 @@ def expected_calibration_error(label_N: Floats, probability_N: Floats, bins: int
 
     Equal mass, since rare actions crowd into the lowest of equally wide bins (Nixon et al., 2019, "ACE").
     """
-    if len(label_N) == 0:
-        return float("nan")
+    curve = reliability(label_N, probability_N, bins)
+    gap_J = np.subtract(curve.predicted, curve.observed)
+    return float(np.average(np.abs(gap_J), weights=curve.count)) if curve.count else float("nan")
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Mean prediction, observed rate and size of the bins of a reliability diagram, in rising order of the prediction."""
+
+    predicted: tuple[float, ...]
+    observed: tuple[float, ...]
+    count: tuple[int, ...]
+
+
+def reliability(label_N: Floats, probability_N: Floats, bins: int = 20) -> Reliability:
+    """Predicted and observed rates over `bins` bins of equal size; fewer bins for fewer predictions."""
     order_N = np.argsort(probability_N, kind="stable")
-    bin_N = np.arange(len(order_N)) * bins // len(order_N)
-    gap_N = probability_N[order_N].astype(np.float64) - label_N[order_N]
-    return float(np.abs(np.bincount(bin_N, weights=gap_N, minlength=bins)).sum() / len(order_N))
+    bins = min(bins, len(order_N))
+    bin_N = np.arange(len(order_N)) * bins // max(len(order_N), 1)
+    count_J = np.bincount(bin_N, minlength=bins)
+    predicted_J = np.bincount(bin_N, weights=probability_N[order_N], minlength=bins) / count_J
+    observed_J = np.bincount(bin_N, weights=label_N[order_N], minlength=bins) / count_J
+    return Reliability(tuple(predicted_J.tolist()), tuple(observed_J.tolist()), tuple(count_J.tolist()))
 
 
 def ndcg_at_k(gain_QC: Floats, score_QC: Floats, k: int) -> Floats:

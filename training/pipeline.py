@@ -18,6 +18,7 @@ from features.context import UserContexts
 from features.item_table import ItemTable
 from features.schema import Stage
 from training import distillation, export, funnel, rankers
+from training.checkpoints import Keeper, KeepNothing
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.datasets.examples import labelled
@@ -26,7 +27,7 @@ from training.errors import FitError
 from training.event_log import EventLog
 from training.ig2vec import sessions, train_account_vectors
 from training.ig2vec_quality import Ig2vecQuality, evaluate, main_topics
-from training.progress import Steps
+from training.progress import Progress, Steps
 from training.rankers import TrainedRank, TrainedRerank
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
@@ -71,27 +72,27 @@ class Trained:
 
 
 def train(
-    recipe: Recipe, dataset: Dataset, staged: Path, open_sourcing: Callable[[Path], Sourcing], steps: Steps
+    recipe: Recipe,
+    dataset: Dataset,
+    staged: Path,
+    open_sourcing: Callable[[Path], Sourcing],
+    steps: Steps,
+    keep: Keeper | None = None,
 ) -> Trained:
     """Writes every file of a bundle into `staged`. `open_sourcing` gets `staged` once its sourcing files are written.
 
+    What `keep` holds of an earlier run is not made again: vectors, sourcing files, slates, and models up to the epoch that they
+    had reached. Examples are: they take seconds. The result is the same, bit for bit, as that of a run that was never killed.
+
     Raises FitError when the log is too short for the recipe, ExportError when a graph differs from its network.
     """
-    run = _Run(recipe, dataset, steps)
+    run = _Run(recipe, dataset, steps, keep or KeepNothing())
     tables = ItemTables(run.log, dataset.media, run.vectors())
     sets = run.ranking_sets(tables)
 
     items = tables.as_of(dataset.as_of_ms)
     items.save(staged / layout.ITEMS)
-    published = write_sourcing(
-        items,
-        run.log,
-        dataset.users,
-        staged,
-        steps,
-        vectors_until_ms=run.cuts.embedding_end_ms,
-        config=recipe.sourcing,
-    )
+    published = run.sourcing_files(items, staged)
 
     deep, light = run.rankers(sets, items)
     deep.embeddings.tables().save(staged / layout.RERANK_EMBEDDINGS)
@@ -104,7 +105,7 @@ def train(
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
-    metrics |= {"parity": parity, **published.metrics(), "two_tower": run.sourcing_recall(items)}
+    metrics |= {"parity": parity, **published, "two_tower": run.sourcing_recall(items)}
     metrics["ig2vec"] = asdict(run.account_quality(items))
     return Trained(deep.tasks, run.cuts, plain(metrics))
 
@@ -142,8 +143,8 @@ class _Models:
 class _Run:
     """One run: what every step needs, and the steps."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, steps: Steps) -> None:
-        self.recipe, self.dataset, self.steps = recipe, dataset, steps
+    def __init__(self, recipe: Recipe, dataset: Dataset, steps: Steps, keep: Keeper) -> None:
+        self.recipe, self.dataset, self.steps, self.keep = recipe, dataset, steps, keep
         self.cuts = cut(dataset, recipe.windows)
         self.log = EventLog.from_dataset(dataset)
         self.contexts = ContextLog(self.log, dataset.users)
@@ -152,13 +153,33 @@ class _Run:
         """Account and media embeddings from the first window."""
         end_ms, recipe = self.cuts.embedding_end_ms, self.recipe
         with self.steps.step("account embeddings (ig2vec)") as report:
-            account_UE = train_account_vectors(self.log, end_ms, recipe.ig2vec, report)
+            account_UE = train_account_vectors(
+                self.log, end_ms, recipe.ig2vec, report, self.keep.checkpoint("account embeddings")
+            )
         bare = ItemTables(self.log, self.dataset.media, ItemVectors.zeros(self.log)).as_of(end_ms)
         with self.steps.step("media embeddings (two towers)") as report:
             media_MD = train_media_vectors(
-                self.log, self.contexts, bare, end_ms=end_ms, config=recipe.two_tower, progress=report
+                self.log,
+                self.contexts,
+                bare,
+                end_ms=end_ms,
+                config=recipe.two_tower,
+                progress=report,
+                checkpoint=self.keep.checkpoint("media embeddings"),
             )
         return ItemVectors(media_MD, account_UE)
+
+    def sourcing_files(self, items: ItemTable, staged: Path) -> dict[str, Any]:
+        """Writes what sourcing reads into `staged`, and returns how good it is."""
+
+        def write(root: Path) -> dict[str, Any]:
+            until_ms, config = self.cuts.embedding_end_ms, self.recipe.sourcing
+            quality = write_sourcing(
+                items, self.log, self.dataset.users, root, self.steps, vectors_until_ms=until_ms, config=config
+            )
+            return plain(quality.metrics())
+
+        return self.keep.files("sourcing files", staged, write)
 
     def sourcing_recall(self, items: ItemTable) -> dict[str, float]:
         """How often the next positive is among the 500 media next to the user's vector, just after the vectors' window."""
@@ -207,31 +228,41 @@ class _Run:
     def rankers(self, sets: _Sets, items: ItemTable) -> tuple[TrainedRerank, TrainedRank]:
         """The deep ranker, and the light one that also learns from it."""
         with self.steps.step("deep ranker (rerank)") as report:
-            deep = rankers.train_rerank(self.recipe.rerank, sets.train, sets.valid, items, report)
+            kept = self.keep.checkpoint("deep ranker")
+            deep = rankers.train_rerank(self.recipe.rerank, sets.train, sets.valid, items, report, kept)
         with self.steps.step("light ranker (rank)") as report:
-            return deep, rankers.train_rank(self.recipe.rank, sets.train, sets.valid, deep, report)
+            kept = self.keep.checkpoint("light ranker")
+            return deep, rankers.train_rank(self.recipe.rank, sets.train, sets.valid, deep, report, kept)
 
     def slates(self, items: ItemTable, sourcing: Sourcing) -> Slates:
         """Candidates of a sample of users at the end of the log, with the features that serving would compute then."""
+        with self.steps.step("candidate slates") as report:
+            made = self.keep.arrays("candidate slates", lambda: self._slates(items, sourcing, report).columns())
+        return Slates(**made)
+
+    def _slates(self, items: ItemTable, sourcing: Sourcing, report: Progress) -> Slates:
         time_ms, size = self.dataset.as_of_ms, self.recipe.slate_size
         users = self._sample_of_users()
         parts: list[Slates] = []
-        with self.steps.step("candidate slates") as report:
-            for start in range(0, len(users), _SLATE_USERS):
-                user_B = users[start : start + _SLATE_USERS]
-                batch = self.contexts.at(user_B, np.full(len(user_B), time_ms, dtype=np.int64), [""] * len(user_B))
-                seen_B = [self.contexts.seen(int(user), time_ms) for user in user_B]
-                media_id_N, offsets = sourcing(batch, seen_B, size)
-                row_N, user_N = items.rows(media_id_N), np.repeat(np.arange(len(user_B)), np.diff(offsets))
-                parts.append(slates_of(batch, items, row_N, user_N))
-                report(min(start + _SLATE_USERS, len(users)), len(users))
+        for start in range(0, len(users), _SLATE_USERS):
+            user_B = users[start : start + _SLATE_USERS]
+            batch = self.contexts.at(user_B, np.full(len(user_B), time_ms, dtype=np.int64), [""] * len(user_B))
+            seen_B = [self.contexts.seen(int(user), time_ms) for user in user_B]
+            media_id_N, offsets = sourcing(batch, seen_B, size)
+            row_N, user_N = items.rows(media_id_N), np.repeat(np.arange(len(user_B)), np.diff(offsets))
+            parts.append(slates_of(batch, items, row_N, user_N))
+            report(min(start + _SLATE_USERS, len(users)), len(users))
         return join(parts)
 
     def student(self, slates: Slates, deep: TrainedRerank) -> TrainedStudent:
         """The prerank student of the deep ranker's order over whole slates."""
-        teacher_N = distillation.teacher_scores(deep, slates, self.recipe.value_weights["default"])
+        weights = self.recipe.value_weights["default"]
+        teacher_N = self.keep.arrays(
+            "teacher scores", lambda: {"teacher_N": distillation.teacher_scores(deep, slates, weights)}
+        )["teacher_N"]
         with self.steps.step("student (prerank)") as report:
-            return distillation.train_student(self.recipe.student, slates, teacher_N, report)
+            kept = self.keep.checkpoint("student")
+            return distillation.train_student(self.recipe.student, slates, teacher_N, report, kept)
 
     def export(self, models: _Models, items: ItemTable, sample: RankingSet, staged: Path) -> dict[str, float]:
         """The three graphs, and the largest difference of each to its network on `sample`."""
@@ -262,10 +293,12 @@ def _measure(
     deep_N = distillation.teacher_scores(models.deep, slates, weights)
     light_N = distillation.teacher_scores(models.light, slates, weights)
     student_N, popular_N = models.student.scores(slates), distillation.popularity_scores(slates)
+    ranked: dict[str, TrainedRank | TrainedRerank] = {"rerank": models.deep, "rank": models.light}
+    predicted = {stage: rankers.predictions(trained, sets.test) for stage, trained in ranked.items()}
     curves = {"rerank": models.deep.curve, "rank": models.light.curve, "prerank": models.student.curve}
     return {
-        "rerank": {task: asdict(found) for task, found in rankers.evaluate(models.deep, sets.test).items()},
-        "rank": {task: asdict(found) for task, found in rankers.evaluate(models.light, sets.test).items()},
+        **{stage: _of_tasks(made.metrics()) for stage, made in predicted.items()},
+        "calibration": {stage: _of_tasks(made.calibration()) for stage, made in predicted.items()},
         "funnel": asdict(funnel.measure_funnel(slates, student_N, light_N, deep_N)),
         "funnel_popularity_prerank": asdict(funnel.measure_funnel(slates, popular_N, light_N, deep_N)),
         "curves": {stage: [asdict(point) for point in curve] for stage, curve in curves.items()},
@@ -276,6 +309,10 @@ def _measure(
             "actions_without_impression": sets.orphans,
         },
     }
+
+
+def _of_tasks(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {task: asdict(of_task) for task, of_task in found.items()}
 
 
 def plain(value: Any) -> Any:

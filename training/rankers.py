@@ -1,4 +1,4 @@
-"""Training of the two rankers from ranking sets, and what they are worth on later requests. Knows nothing of files.
+"""Training and calibration of the two rankers from ranking sets. Knows nothing of files.
 
 Shapes: N impressions, B requests, T tasks.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,19 +18,26 @@ from features.dense import FEATURES
 from features.item_table import ItemTable
 from features.schema import Stage, of_stage
 from training import metrics
+from training.calibration import knots
+from training.checkpoints import Checkpoint
 from training.errors import FitError
+from training.evaluation import Predictions, TaskMetrics, labels
 from training.fit import CurvePoint, FitConfig, Progress, fit, seeded
 from training.losses import multi_task_loss
+from training.models.calibration import Calibration
 from training.models.candidate_rows import Batcher, CandidateRows, joined, stage_columns
 from training.models.deep import DeepRanker
 from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings
 from training.models.light import LightRanker
+from training.models.percentile_input import InputKind
+from training.negative_sampling import kept_rows, prior_correction
 from training.ranking_set import RankingSet
 
 Float32 = NDArray[np.float32]
 
 MIN_POSITIVES = 50
 _EVALUATION_ROWS = 100_000  # validation rows that early stopping looks at; the final metrics see all of them
+_CALIBRATION_ROWS = 65_536  # rows calibrated at once: the knots of all heads take 1 kB per row
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,12 @@ class RankConfig:
     fit: FitConfig = field(default_factory=FitConfig)
     soft_weight: float = 0.5
     min_positives: int = MIN_POSITIVES
+    negative_share: float = 1.0  # of the rows without any label, how many training keeps
+    input: InputKind = "standard"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a share that keeps nothing or more than there is."""
+        _check_share(self.negative_share)
 
 
 @dataclass(frozen=True)
@@ -49,47 +62,54 @@ class RerankConfig:
     fit: FitConfig = field(default_factory=FitConfig)
     embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     min_positives: int = MIN_POSITIVES
+    negative_share: float = 1.0  # of the rows without any label, how many training keeps
+    input: InputKind = "standard"
 
-
-@dataclass(frozen=True)
-class TaskMetrics:
-    """One head on validation impressions. AUC and GAUC are NaN where only one class occurs."""
-
-    auc: float
-    gauc: float
-    log_loss: float
-    ece: float
-    base_rate: float
-    n_positives: int
+    def __post_init__(self) -> None:
+        """Raises ValueError for a share that keeps nothing or more than there is."""
+        _check_share(self.negative_share)
 
 
 @dataclass(frozen=True)
 class TrainedRank:
-    """The light ranker with what it learned to predict and how well."""
+    """The light ranker with what it learned to predict and how well.
+
+    `metrics` are measured on the requests that stopped training, not on those that calibrated it.
+    """
 
     model: LightRanker
+    calibration: Calibration
     tasks: tuple[str, ...]
     metrics: Mapping[str, TaskMetrics]
     curve: tuple[CurvePoint, ...]
 
+    def logits(self, rows: CandidateRows) -> Float32:
+        """What the network itself says, [N, T]."""
+        return _light_logits(self.model, rows, len(self.tasks))
+
     def probabilities(self, rows: CandidateRows) -> Float32:
-        """P(task | impression) of every candidate, [N, T]."""
-        return _light_probabilities(self.model, rows, len(self.tasks))
+        """Calibrated P(task | impression) of every candidate, [N, T]."""
+        return _calibrated(self.calibration, self.logits(rows))
 
 
 @dataclass(frozen=True)
 class TrainedRerank:
-    """The deep ranker with its tables, what it learned to predict and how well."""
+    """The deep ranker with its tables, what it learned to predict and how well; `metrics` as in `TrainedRank`."""
 
     model: DeepRanker
+    calibration: Calibration
     embeddings: IdEmbeddings
     tasks: tuple[str, ...]
     metrics: Mapping[str, TaskMetrics]
     curve: tuple[CurvePoint, ...]
 
+    def logits(self, rows: CandidateRows) -> Float32:
+        """What the network itself says, [N, T]."""
+        return _deep_logits(self.model, self.embeddings, rows, len(self.tasks))
+
     def probabilities(self, rows: CandidateRows) -> Float32:
-        """P(task | impression) of every candidate, [N, T]."""
-        return _deep_probabilities(self.model, self.embeddings, rows, len(self.tasks))
+        """Calibrated P(task | impression) of every candidate, [N, T]."""
+        return _calibrated(self.calibration, self.logits(rows))
 
 
 def kept_tasks(train: RankingSet, min_positives: int) -> tuple[str, ...]:
@@ -103,25 +123,33 @@ def kept_tasks(train: RankingSet, min_positives: int) -> tuple[str, ...]:
 
 
 def train_rerank(
-    config: RerankConfig, train: RankingSet, valid: RankingSet, items: ItemTable, progress: Progress | None = None
+    config: RerankConfig,
+    train: RankingSet,
+    valid: RankingSet,
+    items: ItemTable,
+    progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedRerank:
-    """The deep ranker. `items` tells author and topic of the rows. Raises FitError as `fit` and `kept_tasks` do."""
+    """The deep ranker. `items` tells author and topic of the rows. Raises FitError as `fit` and `kept_tasks` do.
+
+    Every other request of `valid` stops training, those between them calibrate.
+    """
     tasks = kept_tasks(train, config.min_positives)
+    stopping, held_out = _halves(valid)
+    train, calibration = _sampled(train, tasks, config.negative_share)
     seen_X = np.concatenate([train.row_N, train.history_row_BL.ravel()])
     with seeded(config.fit.seed):
         embeddings = IdEmbeddings(items, seen_X, config.embeddings)
-        model = DeepRanker(of_stage(FEATURES, Stage.RERANK), config.embeddings.width, len(tasks))
+        model = DeepRanker(of_stage(FEATURES, Stage.RERANK), config.embeddings.width, len(tasks), config.input)
     targets = _prepare(model, train, tasks, Stage.RERANK)
-    batcher = Batcher(train, Stage.RERANK)
+    batcher, probe = Batcher(train, Stage.RERANK), _probe(stopping)
 
     def batch_loss(request_R: NDArray[np.int64]) -> Tensor:
         candidate_N, inputs = batcher.deep_inputs(request_R, embeddings)
         return multi_task_loss(model(*inputs), targets[candidate_N])
 
-    probe = _probe(valid)
-
     def valid_loss() -> float:
-        return _loss(_deep_probabilities(model, embeddings, probe, len(tasks)), _labels(probe, tasks))
+        return _loss(calibration, _deep_logits(model, embeddings, probe, len(tasks)), labels(probe, tasks))
 
     curve = fit(
         nn.ModuleList([model, embeddings]),
@@ -131,9 +159,11 @@ def train_rerank(
         n_rows=len(train),
         config=config.fit,
         progress=progress,
+        checkpoint=checkpoint,
     )
-    found = _evaluate(_deep_probabilities(model, embeddings, valid, len(tasks)), valid, tasks)
-    return TrainedRerank(model, embeddings, tasks, found, curve)
+    _calibrate(calibration, _deep_logits(model, embeddings, held_out, len(tasks)), labels(held_out, tasks))
+    trained = TrainedRerank(model, calibration, embeddings, tasks, {}, curve)
+    return replace(trained, metrics=predictions(trained, stopping).metrics())
 
 
 def train_rank(
@@ -142,19 +172,22 @@ def train_rank(
     valid: RankingSet,
     teacher: TrainedRerank | None = None,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedRank:
-    """The light ranker, on labels and on what `teacher` predicts for the same rows.
+    """The light ranker, on labels and on what `teacher` predicts for the same rows; `valid` is split as in `train_rerank`.
 
     Raises FitError as `fit` and `kept_tasks` do, and when the teacher predicts other tasks.
     """
     tasks = kept_tasks(train, config.min_positives)
     if teacher is not None and teacher.tasks != tasks:
         raise FitError(f"the teacher predicts {teacher.tasks}, this ranker {tasks}; train both on the same set")
+    stopping, held_out = _halves(valid)
+    train, calibration = _sampled(train, tasks, config.negative_share)
     with seeded(config.fit.seed):
-        model = LightRanker(of_stage(FEATURES, Stage.RANK), len(tasks))
+        model = LightRanker(of_stage(FEATURES, Stage.RANK), len(tasks), input_kind=config.input)
     targets = _prepare(model, train, tasks, Stage.RANK)
-    soft = torch.from_numpy(teacher.probabilities(train)) if teacher is not None else None
-    batcher = Batcher(train, Stage.RANK)
+    soft = _soft_targets(teacher, train, calibration) if teacher is not None else None
+    batcher, probe = Batcher(train, Stage.RANK), _probe(stopping)
 
     def batch_loss(request_R: NDArray[np.int64]) -> Tensor:
         candidate_N, _ = batcher.candidates_of(request_R)
@@ -162,10 +195,8 @@ def train_rank(
         soft_NT = soft[candidate_N] if soft is not None else None
         return multi_task_loss(logit_NT, targets[candidate_N], soft_NT, config.soft_weight)
 
-    probe = _probe(valid)
-
     def valid_loss() -> float:
-        return _loss(_light_probabilities(model, probe, len(tasks)), _labels(probe, tasks))
+        return _loss(calibration, _light_logits(model, probe, len(tasks)), labels(probe, tasks))
 
     curve = fit(
         model,
@@ -175,68 +206,89 @@ def train_rank(
         n_rows=len(train),
         config=config.fit,
         progress=progress,
+        checkpoint=checkpoint,
     )
-    return TrainedRank(model, tasks, _evaluate(_light_probabilities(model, valid, len(tasks)), valid, tasks), curve)
+    _calibrate(calibration, _light_logits(model, held_out, len(tasks)), labels(held_out, tasks))
+    trained = TrainedRank(model, calibration, tasks, {}, curve)
+    return replace(trained, metrics=predictions(trained, stopping).metrics())
 
 
-def evaluate(trained: TrainedRank | TrainedRerank, rows: RankingSet) -> dict[str, TaskMetrics]:
-    """What a trained ranker is worth on other impressions than those it was stopped on, per task."""
-    return _evaluate(trained.probabilities(rows), rows, trained.tasks)
+def predictions(trained: TrainedRank | TrainedRerank, rows: RankingSet) -> Predictions:
+    """What a trained ranker says of other impressions than those it was trained on, before and after calibration."""
+    logit_NT = trained.logits(rows)
+    before_NT = torch.sigmoid(torch.from_numpy(logit_NT)).numpy()
+    return Predictions(trained.tasks, rows, before_NT, _calibrated(trained.calibration, logit_NT))
 
 
-def _light_probabilities(model: LightRanker, rows: CandidateRows, n_tasks: int) -> Float32:
+def _light_logits(model: LightRanker, rows: CandidateRows, n_tasks: int) -> Float32:
     batcher = Batcher(rows, Stage.RANK)
     with torch.inference_mode():
-        parts = [
-            torch.sigmoid(model(batcher.dense(batcher.candidates_of(request_R)[0])))
-            for request_R in batcher.all_requests()
-        ]
+        parts = [model(batcher.dense(batcher.candidates_of(request_R)[0])) for request_R in batcher.all_requests()]
     return joined(parts, n_tasks)
 
 
-def _deep_probabilities(model: DeepRanker, embeddings: IdEmbeddings, rows: CandidateRows, n_tasks: int) -> Float32:
+def _deep_logits(model: DeepRanker, embeddings: IdEmbeddings, rows: CandidateRows, n_tasks: int) -> Float32:
     batcher = Batcher(rows, Stage.RERANK)
     with torch.inference_mode():
-        parts = [
-            torch.sigmoid(model(*batcher.deep_inputs(request_R, embeddings)[1])) for request_R in batcher.all_requests()
-        ]
+        parts = [model(*batcher.deep_inputs(request_R, embeddings)[1]) for request_R in batcher.all_requests()]
     return joined(parts, n_tasks)
+
+
+def _calibrated(calibration: Calibration, logit_NT: Float32) -> Float32:
+    with torch.inference_mode():
+        parts = [calibration(part) for part in torch.split(torch.from_numpy(logit_NT), _CALIBRATION_ROWS)]
+    return joined(parts, logit_NT.shape[1])
+
+
+def _calibrate(calibration: Calibration, logit_NT: Float32, label_NT: Float32) -> None:
+    """Finds the knots of every head on rows that nothing else has looked at."""
+    corrected_NT = logit_NT + calibration.prior_T.numpy()
+    calibration.set_knots([knots(x_N, label_N) for x_N, label_N in zip(corrected_NT.T, label_NT.T, strict=True)])
+
+
+def _halves(valid: RankingSet) -> tuple[RankingSet, RankingSet]:
+    """Every other request for early stopping, the others for calibration: both see the same hours of the day."""
+    if len(valid) == 0:
+        raise FitError("no validation rows; move the end of the training window back")
+    stops_B = np.arange(valid.n_requests) % 2 == 0
+    return valid.select(stops_B), valid.select(~stops_B)
+
+
+def _sampled(train: RankingSet, tasks: tuple[str, ...], negative_share: float) -> tuple[RankingSet, Calibration]:
+    """The rows to train on, and a calibration that knows only how they were sampled."""
+    calibration = Calibration(len(tasks))
+    if negative_share == 1:
+        return train, calibration
+    label_NT = labels(train, tasks)
+    kept_N = kept_rows(label_NT, (train.time_ms_N, train.user_N, train.row_N), negative_share)
+    calibration.correct_prior(prior_correction(label_NT, kept_N))
+    return train.rows(kept_N), calibration
+
+
+def _soft_targets(teacher: TrainedRerank, train: RankingSet, calibration: Calibration) -> Tensor:
+    """The teacher's probabilities, moved to where sampling has moved the labels that they are mixed with, [N, T]."""
+    return torch.sigmoid(torch.logit(torch.from_numpy(teacher.probabilities(train))) - calibration.prior_T)
+
+
+def _check_share(negative_share: float) -> None:
+    if not 0 < negative_share <= 1:
+        raise ValueError(f"negative_share lies in (0, 1], got {negative_share}")
 
 
 def _prepare(model: LightRanker | DeepRanker, train: RankingSet, tasks: tuple[str, ...], stage: Stage) -> Tensor:
     """Fits the input scaling and the starting biases; returns the labels of `tasks` as a tensor [N, T]."""
-    label_NT = _labels(train, tasks)
+    label_NT = labels(train, tasks)
     rate_T = np.clip(label_NT.mean(axis=0, dtype=np.float64), 1e-6, 1 - 1e-6)
     model.dense.fit(train.dense_NF[:, stage_columns(stage)])
     model.start_at(torch.from_numpy(np.log(rate_T / (1 - rate_T))))
     return torch.from_numpy(label_NT)
 
 
-def _labels(rows: RankingSet, tasks: tuple[str, ...]) -> Float32:
-    return np.ascontiguousarray(rows.label_NT[:, [rows.tasks.index(task) for task in tasks]], dtype=np.float32)
+def _probe(stopping: RankingSet) -> RankingSet:
+    """Evenly spread requests, few enough to be looked at several times per epoch."""
+    return stopping.select(slice(None, None, math.ceil(len(stopping) / _EVALUATION_ROWS)))
 
 
-def _probe(valid: RankingSet) -> RankingSet:
-    """Evenly spread validation requests, few enough to be looked at several times per epoch."""
-    if len(valid) == 0:
-        raise FitError("no validation rows; move the end of the training window back")
-    return valid.select(slice(None, None, math.ceil(len(valid) / _EVALUATION_ROWS)))
-
-
-def _loss(probability_NT: Float32, label_NT: Float32) -> float:
-    return metrics.log_loss(label_NT.ravel(), probability_NT.ravel())
-
-
-def _evaluate(probability_NT: Float32, rows: RankingSet, tasks: tuple[str, ...]) -> dict[str, TaskMetrics]:
-    label_NT = _labels(rows, tasks)
-    return {
-        task: TaskMetrics(
-            auc=metrics.auc(label_N, probability_N),
-            gauc=metrics.gauc(label_N, probability_N, rows.user_N),
-            log_loss=metrics.log_loss(label_N, probability_N),
-            ece=metrics.expected_calibration_error(label_N, probability_N),
-            base_rate=float(label_N.mean()),
-            n_positives=int(label_N.sum()),
-        )
-        for task, label_N, probability_N in zip(tasks, label_NT.T, probability_NT.T, strict=True)
-    }
+def _loss(calibration: Calibration, logit_NT: Float32, label_NT: Float32) -> float:
+    """Log loss after the correction for sampling, as validation rows are not sampled."""
+    return metrics.log_loss(label_NT.ravel(), _calibrated(calibration, logit_NT).ravel())

@@ -62,7 +62,12 @@ class RankingSet:
         """The requests that `chosen` (mask [B], or slice over requests) names, renumbered from 0, in the same order."""
         keep_B = np.zeros(self.n_requests, dtype=np.bool_)
         keep_B[chosen] = True
-        keep_N = keep_B[self.request_N]
+        return self.rows(keep_B[self.request_N])
+
+    def rows(self, keep_N: NDArray[np.bool_]) -> RankingSet:
+        """The impressions that the mask names, in the same order; requests that lose all of theirs are left out."""
+        keep_B = np.zeros(self.n_requests, dtype=np.bool_)
+        keep_B[self.request_N[keep_N]] = True
         return RankingSet(
             tasks=self.tasks,
             dense_NF=self.dense_NF[keep_N],

@@ -5,9 +5,10 @@ Shapes: N candidates of all slates, B slates (one user each), C places in the lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,10 @@ class Slates:
     def request_N(self) -> Int64:
         """Slate of every candidate."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """All arrays by name: `Slates(**columns)` makes the slates again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def select(self, keep_B: NDArray[np.bool_]) -> Slates:
         """The slates of the users that the mask [B] names, in the same order."""

@@ -9,8 +9,9 @@ Q positives at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 from features.actions import POSITIVE_ACTIONS
 from features.history import join_history, pooled
 from features.item_table import UNKNOWN_ROW, ItemTable
+from training.checkpoints import Checkpoint, Snapshot
 from training.contexts import ContextLog
 from training.embedding_table import DistinctRows, EmbeddingTable
 from training.event_log import EventLog
@@ -94,23 +96,32 @@ def train_media_vectors(
     end_ms: int,
     config: TwoTowerConfig | None = None,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Float32:
     """Unit vectors [M, D] from the events before `end_ms`; zero for media of which neither id, author nor topic is known.
 
     Of `items` only the static columns are read. Media that nobody acted on get author and topic. Rankers use the vectors as
     features, so they must be trained on impressions after `end_ms` only. `progress` gets (batches done, all).
+    `checkpoint` is where training goes on, and what gets the state after every epoch.
     """
     config = config or TwoTowerConfig()
     examples = positives(log, contexts, items, start_ms=0, end_ms=end_ms, cap=config.max_positives)
     model = _Towers(items, examples, config)
     random = np.random.default_rng(config.seed)
     batches = -(-len(examples) // config.batch)
-    for epoch in range(config.epochs):
+    kept = checkpoint.load() if checkpoint is not None else None
+    if kept is not None:
+        model.restore(kept.arrays)
+        random.bit_generator.state = kept.notes["random"]
+    for epoch in range(kept.notes["epochs"] if kept is not None else 0, config.epochs):
         order_P = random.permutation(len(examples))
         for batch in range(batches):
             model.step(order_P[batch * config.batch : (batch + 1) * config.batch])
             if progress is not None:
                 progress(epoch * batches + batch + 1, config.epochs * batches)
+        if checkpoint is not None:
+            notes = {"epochs": epoch + 1, "random": random.bit_generator.state}
+            checkpoint.save(Snapshot(model.state(), notes), f"epoch {epoch + 1} of {config.epochs} done")
     return model.vectors()
 
 
@@ -185,6 +196,14 @@ class _Towers:
         loss.backward()  # type: ignore[no-untyped-call]
         for table in (self._ids, self._authors, self._topics):
             table.step()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What the next step depends on, apart from its batch."""
+        return self._ids.state("ids") | self._authors.state("authors") | self._topics.state("topics")
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        for name, table in (("ids", self._ids), ("authors", self._authors), ("topics", self._topics)):
+            table.restore(name, state)
 
     def vectors(self) -> Float32:
         own_MD, author_MD = self._ids.value_RD, self._authors.value_RD[self._author_M]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -35,28 +36,44 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Data set directory; the one in use if left out.")] = None,
     seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.")] = None,
     activate: Annotated[bool, typer.Option(help="Make the bundle the one that serves.")] = True,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if an earlier run can be resumed.")] = False,
 ) -> None:
-    """Train every stage on the data set in use and publish a bundle."""
+    """Train every stage on the data set in use and publish a bundle.
+
+    A run that was killed is resumed by the same command, at the last epoch that it finished, and ends with the same weights and
+    metrics as if nothing had happened. The same command means the same recipe, seed, data, query file and software; after
+    a change of any of them training starts over. What a run keeps for that lies in HOME/training and goes when its bundle is
+    published; what unfinished runs left there goes after a week.
+    """
     workspace: Workspace = context.obj
-    train_bundle(workspace, data or workspace.current_dataset(), recipe, seed, activate)
+    train_bundle(workspace, data or workspace.current_dataset(), recipe, seed, activate, fresh)
 
 
-def train_bundle(workspace: Workspace, data: Path, recipe_name: str, seed: int | None, activate: bool) -> Manifest:
-    """Trains, publishes and, if asked, activates. Nothing is published when it is interrupted."""
-    from cli.sourcing import open_sourcing
+def train_bundle(
+    workspace: Workspace, data: Path, recipe_name: str, seed: int | None, activate: bool, fresh: bool = False
+) -> Manifest:
+    """Trains, publishes and, if asked, activates. Nothing is published when it is interrupted; the next call resumes it."""
+    from cli.sourcing import candidates_depend_on, open_sourcing
     from features.dense import FINGERPRINT
     from training import pipeline
+    from training.checkpoints import open_run
     from training.datasets import load
     from training.recipes import RECIPES
+    from training.run_key import run_key
 
     if recipe_name not in RECIPES:
         raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
     recipe = RECIPES[recipe_name]() if seed is None else RECIPES[recipe_name]().seeded(seed)
     store, igql_file = workspace.bundles(), workspace.query_file()
-    with steps() as progress, store.stage() as staged:
+    with ExitStack() as stack:
+        progress = stack.enter_context(steps())
         with progress.step("reading and checking the data set"):
             dataset = load(data)
-        trained = pipeline.train(recipe, dataset, staged, partial(open_sourcing, igql_file=igql_file), progress)
+            key = run_key(recipe, dataset, candidates_depend_on(igql_file))
+        run = stack.enter_context(open_run(workspace.training, key, progress.say, fresh))
+        staged = stack.enter_context(store.stage())
+        sourcing = partial(open_sourcing, igql_file=igql_file)
+        trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run)
         with progress.step("publishing the bundle"):
             manifest = store.publish(
                 staged,
@@ -110,14 +127,24 @@ def metrics_tables(manifest: Manifest) -> Group:
         "rerank\nAUC",
         "rerank\nGAUC",
         "log\nloss",
-        "ECE",
+        "ECE\nbefore →",
+        "\nafter",
         "rank\nAUC",
         "rank\nGAUC",
     ):
         ranked.add_column(name, justify="left" if name == "task" else "right")
     for task in manifest.tasks:
         deep, light = metrics["rerank"][task], metrics["rank"][task]
-        figures = (deep["auc"], deep["gauc"], deep["log_loss"], deep["ece"], light["auc"], light["gauc"])
+        # A bundle of an earlier release says nothing of the ECE before calibration.
+        figures = (
+            deep["auc"],
+            deep["gauc"],
+            deep["log_loss"],
+            deep.get("ece_before"),
+            deep["ece"],
+            light["auc"],
+            light["gauc"],
+        )
         ranked.add_row(task, f"{deep['n_positives']:,}", f"{deep['base_rate']:.4f}", *(_figure(f) for f in figures))
     kept = Table(
         title=f"Funnel over {metrics['funnel']['n_slates']} users' candidates (mean, 95 % interval)",

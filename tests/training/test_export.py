@@ -20,6 +20,7 @@ from tests.training.models.worlds import TASKS, item_table, ranking_set
 from training.errors import ExportError
 from training.export import TOLERANCE, export_prerank, export_rank, export_rerank, parity
 from training.fit import FitConfig
+from training.models.calibration import Calibrated
 from training.models.candidate_rows import stage_columns
 from training.models.graph_inputs import Inputs, deep_inputs, dense_inputs
 from training.models.student import PrerankStudent
@@ -73,7 +74,7 @@ def test_the_deep_graph_takes_any_number_of_candidates_and_users(
     order = [
         batch[name] for name in ("dense_NF", "item_NK", "history_BLK", "history_action_BL", "history_age_BL", "user_N")
     ]
-    expected = torch.sigmoid(deep.model(*(torch.from_numpy(column) for column in order)))
+    expected = deep.calibration(deep.model(*(torch.from_numpy(column) for column in order)))
     assert np.allclose(found, expected.detach().numpy(), atol=TOLERANCE)
 
 
@@ -89,6 +90,20 @@ def test_the_light_graph_takes_any_number_of_candidates(light: TrainedRank, rank
     dense_NF = ROWS.dense_NF[:n]
     (found,) = onnxruntime.InferenceSession(rank_graph).run(["probability_NT"], {"dense_NF": dense_NF})
     assert np.allclose(found, light.probabilities(ROWS)[:n], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("stage", ["rank", "rerank"])
+def test_percentiles_and_knots_are_inside_the_graph(folder: Path, stage: str) -> None:
+    path, ends = folder / f"percentile_{stage}.onnx", [-15.0, 15.0]
+    head = (np.array([ends[0], -1.0, 0.5, ends[1]]), np.array([ends[0], -2.0, 2.0, ends[1]]))
+    if stage == "rank":
+        light = train_rank(RankConfig(fit=FIT, input="percentile"), ROWS, ROWS)
+        light.calibration.set_knots([head] * 3)
+        assert export_rank(light, ROWS, path) <= 1e-5
+    else:
+        deep = train_rerank(RerankConfig(fit=FIT, input="percentile"), ROWS, ROWS, item_table())
+        deep.calibration.set_knots([head] * 3)
+        assert export_rerank(deep, item_table(), ROWS, path) <= 1e-5
 
 
 def test_the_prerank_graph_scores_its_own_features(folder: Path) -> None:
@@ -125,14 +140,14 @@ class OffByALittle(nn.Module):
         self.network, self.difference = network, difference
 
     def forward(self, dense_NF: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.network(dense_NF)) + self.difference
+        return self.network(dense_NF) + self.difference
 
 
 @pytest.mark.parametrize("difference", [2e-4, float("nan")])
 def test_a_graph_that_differs_from_its_network_is_refused(
     light: TrainedRank, rank_graph: Path, difference: float
 ) -> None:
-    other = OffByALittle(light.model, difference)
+    other = OffByALittle(Calibrated(light.model, light.calibration), difference)
     with pytest.raises(
         ExportError, match=r"export of rank: graph and network differ by (0.0002|nan), allowed are 0.0001"
     ):

@@ -15,6 +15,7 @@ from training.metrics import (
     log_loss,
     ndcg_at_k,
     recall_at_k,
+    reliability,
 )
 
 ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 4), st.integers(0, 2)), max_size=25)
@@ -67,6 +68,14 @@ def test_the_calibration_error_is_the_distance_of_the_rates_of_equal_bins() -> N
     assert expected_calibration_error(label_N, probability_N, bins=2) == pytest.approx((0.4 + 0.2) / 2)
     assert expected_calibration_error(label_N, probability_N, bins=100) == pytest.approx((0.1 + 0.9 + 0.2 + 0.2) / 4)
     assert np.isnan(expected_calibration_error(np.empty(0), np.empty(0)))
+
+
+def test_a_reliability_curve_has_the_rates_of_equal_bins() -> None:
+    curve = reliability(np.array([0, 1, 1, 1]), np.array([0.1, 0.8, 0.3, 0.6]), bins=2)
+    assert curve.predicted == pytest.approx((0.2, 0.7))
+    assert (curve.observed, curve.count) == ((0.5, 1.0), (2, 2))
+    assert reliability(np.empty(0), np.empty(0)).count == ()
+    assert reliability(np.ones(3), np.ones(3)).count == (1, 1, 1)
 
 
 def test_calibrated_predictions_have_nearly_no_calibration_error() -> None:

@@ -12,7 +12,7 @@ from tests.training.models.worlds import TASKS, item_table, ranking_set
 from training.errors import FitError
 from training.fit import FitConfig
 from training.models.id_embeddings import EmbeddingConfig
-from training.rankers import RankConfig, RerankConfig, TrainedRerank, kept_tasks, train_rank, train_rerank
+from training.rankers import RankConfig, RerankConfig, TrainedRerank, kept_tasks, predictions, train_rank, train_rerank
 from training.ranking_set import RankingSet
 
 FIT = FitConfig(epochs=5, batch_rows=1000, learning_rate=5e-3, embedding_learning_rate=2e-2)
@@ -22,7 +22,7 @@ RERANK = RerankConfig(fit=FIT, embeddings=EmbeddingConfig(4, 4, 4))
 
 @pytest.fixture(name="sets", scope="module")
 def _sets() -> tuple[RankingSet, RankingSet]:
-    return tuple(ranking_set(n, seed, sequence_weight=4.0) for seed, n in enumerate((1500, 400)))  # type: ignore[return-value]
+    return tuple(ranking_set(n, seed, sequence_weight=4.0) for seed, n in enumerate((1500, 800)))  # type: ignore[return-value]
 
 
 @pytest.fixture(name="deep", scope="module")
@@ -98,6 +98,37 @@ def test_an_empty_validation_set_is_refused(sets: tuple[RankingSet, RankingSet])
 def test_a_teacher_of_other_tasks_is_refused(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
     with pytest.raises(FitError, match="the teacher predicts"):
         train_rank(RANK, *sets, replace(deep, tasks=("click",)))
+
+
+@pytest.mark.parametrize("stage", ["rank", "rerank"])
+def test_calibration_looks_at_other_requests_than_early_stopping_does(
+    sets: tuple[RankingSet, RankingSet], stage: str
+) -> None:
+    """Labels that are turned around in every second request move the calibrated rates and leave the network as it is."""
+    train, valid = sets
+    label_NT = np.where((valid.request_N % 2 == 1)[:, None], 1 - valid.label_NT, valid.label_NT)
+    first, second = (
+        train_rank(RANK, train, rows) if stage == "rank" else train_rerank(RERANK, train, rows, item_table())
+        for rows in (valid, replace(valid, label_NT=label_NT))
+    )
+    assert np.array_equal(first.logits(valid), second.logits(valid))
+    assert not np.allclose(first.probabilities(valid), second.probabilities(valid), atol=0.1)
+
+
+def test_predictions_tell_both_sides_of_calibration(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
+    made = predictions(deep, sets[1])
+    found, curves = made.metrics()["click"], made.calibration()["click"]
+    before, after = (
+        np.average(np.abs(np.subtract(curve.predicted, curve.observed)), weights=curve.count)
+        for curve in (curves.before, curves.after)
+    )
+    assert [found.ece_before, found.ece] == pytest.approx([before, after])
+    assert sum(curves.after.count) == len(sets[1])
+
+
+def test_both_rankers_take_percentiles(sets: tuple[RankingSet, RankingSet]) -> None:
+    light = train_rank(replace(RANK, input="percentile"), *sets)
+    assert light.metrics["click"].auc > 0.65
 
 
 def test_no_rows_have_no_probabilities(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:

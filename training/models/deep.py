@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from features.schema import Feature
 from training.models.attention import TargetAttention
-from training.models.dense_input import DenseInput
 from training.models.mmoe import MixtureOfExperts
+from training.models.percentile_input import InputKind, dense_input
 
 
 class DeepRanker(nn.Module):
@@ -23,9 +23,11 @@ class DeepRanker(nn.Module):
     outside the graph (`training.models.id_embeddings`).
     """
 
-    def __init__(self, features: Sequence[Feature], item_width: int, n_tasks: int) -> None:
+    def __init__(
+        self, features: Sequence[Feature], item_width: int, n_tasks: int, input_kind: InputKind = "standard"
+    ) -> None:
         super().__init__()
-        self.dense = DenseInput(features)
+        self.dense = dense_input(input_kind, features)
         self.attention = TargetAttention(item_width)
         self.mixture = MixtureOfExperts(self.dense.width + item_width + self.attention.output_width, n_tasks)
 

@@ -11,15 +11,21 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from features.schema import Feature
-from training.models.dense_input import DenseInput
+from training.models.percentile_input import InputKind, dense_input
 
 
 class LightRanker(nn.Module):
     """Shared-bottom multi-task network: one small MLP, one linear head per task."""
 
-    def __init__(self, features: Sequence[Feature], n_tasks: int, hidden: Sequence[int] = (128, 64)) -> None:
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        n_tasks: int,
+        hidden: Sequence[int] = (128, 64),
+        input_kind: InputKind = "standard",
+    ) -> None:
         super().__init__()
-        self.dense = DenseInput(features)
+        self.dense = dense_input(input_kind, features)
         widths = [self.dense.width, *hidden]
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(widths):

@@ -1,0 +1,83 @@
+"""What a ranker's predictions are worth, per task, before and after calibration. Knows predictions and labels, no networks.
+
+Shapes: N impressions, T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import metrics
+from training.metrics import Reliability
+from training.ranking_set import RankingSet
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TaskMetrics:
+    """One head on other impressions than it learned from. AUC and GAUC are NaN where only one class occurs.
+
+    Everything is measured on calibrated probabilities, except `ece_before`: that is the network's own sigmoid.
+    """
+
+    auc: float
+    gauc: float
+    log_loss: float
+    ece: float
+    ece_before: float
+    base_rate: float
+    n_positives: int
+
+
+@dataclass(frozen=True)
+class CalibrationCurves:
+    """Reliability diagrams of one head."""
+
+    before: Reliability
+    after: Reliability
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities [N, T] of some impressions: the network's own and the calibrated ones."""
+
+    tasks: tuple[str, ...]
+    rows: RankingSet
+    before_NT: Float32
+    after_NT: Float32
+
+    def metrics(self) -> dict[str, TaskMetrics]:
+        """What they are worth, per task."""
+        return {
+            task: TaskMetrics(
+                auc=metrics.auc(label_N, after_N),
+                gauc=metrics.gauc(label_N, after_N, self.rows.user_N),
+                log_loss=metrics.log_loss(label_N, after_N),
+                ece=metrics.expected_calibration_error(label_N, after_N),
+                ece_before=metrics.expected_calibration_error(label_N, before_N),
+                base_rate=float(label_N.mean()),
+                n_positives=int(label_N.sum()),
+            )
+            for task, label_N, before_N, after_N in self._heads()
+        }
+
+    def calibration(self) -> Mapping[str, CalibrationCurves]:
+        """How predicted and observed rates lie, per task."""
+        return {
+            task: CalibrationCurves(metrics.reliability(label_N, before_N), metrics.reliability(label_N, after_N))
+            for task, label_N, before_N, after_N in self._heads()
+        }
+
+    def _heads(self) -> Iterator[tuple[str, Float32, Float32, Float32]]:
+        label_NT = labels(self.rows, self.tasks)
+        return zip(self.tasks, label_NT.T, self.before_NT.T, self.after_NT.T, strict=True)
+
+
+def labels(rows: RankingSet, tasks: tuple[str, ...]) -> Float32:
+    """The labels of `tasks`, [N, T]."""
+    return np.ascontiguousarray(rows.label_NT[:, [rows.tasks.index(task) for task in tasks]], dtype=np.float32)
