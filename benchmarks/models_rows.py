@@ -25,7 +25,7 @@ from training.progress import Steps
 from training.rankers import RerankConfig, kept_tasks
 from training.ranking_set import RankingSet
 from training.recipes import Recipe
-from training.snapshots import ItemTables
+from training.snapshots import ItemTables, busiest_surfaces
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -129,6 +129,6 @@ class Rows:
 def make_rows(recipe: Recipe, dataset: Dataset, steps: Steps) -> Rows:
     """The examples that `pipeline.train` would make of this recipe and log, with the item table of the end of the log."""
     run = _Run(recipe, dataset, steps, KeepNothing())
-    tables = ItemTables(run.log, dataset.media, run.vectors())
+    tables = ItemTables(run.log, dataset.media, run.vectors(), surfaces=busiest_surfaces(dataset.events))
     sets = run.ranking_sets(tables)
     return Rows(sets.train, sets.valid, sets.test, tables.as_of(dataset.as_of_ms), recipe.rerank)

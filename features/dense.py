@@ -14,6 +14,7 @@ from features import history, view
 from features.actions import N_ACTIONS, Action
 from features.context import HISTORY_LENGTH
 from features.counters import DAY_MS, HALF_LIFE_MS, HOUR_MS
+from features.item_table import MAX_SURFACES
 from features.schema import ALL_STAGES, RANKERS, Feature, Float32, Scope, Transform, fingerprint
 from features.view import View
 
@@ -54,6 +55,14 @@ def _actions_within(v: View, window_ms: int) -> Float32:
 def _hours_since_action(v: View) -> Float32:
     newest_B = v.history.age_ms_BL[:, -1] / HOUR_MS
     return v.of_user(np.where(v.history.action_BL[:, -1] != 0, newest_B, np.nan))
+
+
+# -- request -----------------------------------------------------------------------------------------------------------------
+
+
+def _on_surface(number: int) -> Callable[[View], Float32]:
+    """Whether the page is shown on the surface with this number; missing where the surface is none that training met."""
+    return lambda v: v.of_user(np.where(v.surface_B >= 0, v.surface_B == number, np.nan))
 
 
 # -- item --------------------------------------------------------------------------------------------------------------------
@@ -105,6 +114,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("user_hours_since_action", Scope.USER, _hours_since_action, _LOG),
     # Position is a bias, not a taste: serving asks about the top of the page for every candidate.
     Feature("position", Scope.REQUEST, lambda v: v.position_N, _LOG),
+    *(Feature(f"surface_{number}", Scope.REQUEST, _on_surface(number)) for number in range(MAX_SURFACES)),
     Feature("day_sine", Scope.REQUEST, lambda v: np.sin(2 * np.pi * v.day_share_N).astype(np.float32)),
     Feature("day_cosine", Scope.REQUEST, lambda v: np.cos(2 * np.pi * v.day_share_N).astype(np.float32)),
     _item("item_age_hours", _item_age_hours, _LOG, everywhere=True),

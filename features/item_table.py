@@ -20,9 +20,10 @@ UInt32 = NDArray[np.uint32]
 
 UNKNOWN_ROW = -1  # a media item or account that the table does not hold
 UNKNOWN_TOPIC = -1
+MAX_SURFACES = 8  # surfaces that rankers tell apart; the names of rarer ones are not kept
 MAX_POLICY_FLAGS = 32  # names of policy flags in one table: a media item's flags are the bits of one uint32
 _META = "table.json"
-_META_FIELDS = ("as_of_ms", "topics", "policy_flags")
+_META_FIELDS = ("as_of_ms", "topics", "policy_flags", "surfaces")
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,12 @@ class ItemTable:
     account_counts_UA: Float32
     account_n_media_U: Float32
     account_vector_UE: Float32  # unit length, or zero
+    surfaces: tuple[str, ...] = ()  # where pages are shown, the busiest first, at most MAX_SURFACES
 
     def __post_init__(self) -> None:
-        """Raises ValueError for more policy flags than a media item has bits."""
+        """Raises ValueError for more policy flags than a media item has bits, or for too many surfaces."""
+        if len(self.surfaces) > MAX_SURFACES:
+            raise ValueError(f"ItemTable.surfaces has {len(self.surfaces)} names, at most {MAX_SURFACES}")
         if len(self.policy_flags) > MAX_POLICY_FLAGS:
             raise ValueError(
                 f"ItemTable.policy_flags has {len(self.policy_flags)} names, at most {MAX_POLICY_FLAGS}; merge some of them"
@@ -90,6 +94,7 @@ class ItemTable:
             as_of_ms=int(meta["as_of_ms"]),
             topics=tuple(meta["topics"]),
             policy_flags=tuple(meta["policy_flags"]),
+            surfaces=tuple(meta["surfaces"]),
             **columns,
         )
 

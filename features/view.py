@@ -59,6 +59,12 @@ class View:
         prior = float(self.items.base_rate_A[list(actions)].sum())
         return ((done_N + PRIOR_IMPRESSIONS * prior) / (counts_NA[:, 1] + PRIOR_IMPRESSIONS)).astype(np.float32)
 
+    @cached_property
+    def surface_B(self) -> Int64:
+        """Place of each request's surface among those that the table knows; -1 for others."""
+        place = {name: number for number, name in enumerate(self.items.surfaces)}
+        return np.array([place.get(name, -1) for name in self.contexts.surfaces], dtype=np.int64)
+
     # -- columns of the users ------------------------------------------------------------------------------------------------
 
     @cached_property

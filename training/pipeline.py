@@ -33,7 +33,7 @@ from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
 from training.recipes import Recipe, Windows
 from training.slates import Slates, join, slates_of
-from training.snapshots import ItemTables, ItemVectors
+from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
 from training.sourcing import write_sourcing
 from training.two_tower import next_positive_recall, positives, train_media_vectors
 
@@ -87,7 +87,7 @@ def train(
     Raises FitError when the log is too short for the recipe, ExportError when a graph differs from its network.
     """
     run = _Run(recipe, dataset, steps, keep or KeepNothing())
-    tables = ItemTables(run.log, dataset.media, run.vectors())
+    tables = ItemTables(run.log, dataset.media, run.vectors(), surfaces=busiest_surfaces(dataset.events))
     sets = run.ranking_sets(tables)
 
     items = tables.as_of(dataset.as_of_ms)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from features.actions import Action
 from features.counters import HOUR_MS, ActionCounters
-from features.item_table import UNKNOWN_ROW, UNKNOWN_TOPIC, ItemTable
+from features.item_table import MAX_SURFACES, UNKNOWN_ROW, UNKNOWN_TOPIC, ItemTable
 from training.event_log import EventLog, sorted_rows
 
 Bits = NDArray[np.uint32]
@@ -47,9 +47,15 @@ class ItemTables:
     """The item table as of any moment. Moving forward costs the events in between; moving back starts over."""
 
     def __init__(
-        self, log: EventLog, media: pl.DataFrame, vectors: ItemVectors, every_ms: int = SNAPSHOT_EVERY_MS
+        self,
+        log: EventLog,
+        media: pl.DataFrame,
+        vectors: ItemVectors,
+        every_ms: int = SNAPSHOT_EVERY_MS,
+        surfaces: tuple[str, ...] = (),
     ) -> None:
-        self._log, self._vectors, self._every_ms = log, vectors, every_ms
+        """`surfaces`: as in every table; see `busiest_surfaces`."""
+        self._log, self._vectors, self._every_ms, self._surfaces = log, vectors, every_ms, surfaces
         self._media = _MediaColumns(log, media)
         self._restart(0)
 
@@ -75,6 +81,7 @@ class ItemTables:
             created_at_ms_M=media.created_at_ms_M,
             duration_ms_M=media.duration_ms_M,
             non_recommendable_M=media.non_recommendable_M,
+            surfaces=self._surfaces,
             policy_flags_M=media.policy_flags_M,
             counts_MA=self._counts.counts_KA.astype(np.float32),
             recent_counts_MA=self._counts.recent_KA.astype(np.float32),
@@ -104,6 +111,13 @@ class ItemTables:
             known_E = row_E != UNKNOWN_ROW
             counters.advance(time_ms, row_E[known_E], action_E[known_E], time_ms_E[known_E])
         self._place = end
+
+
+def busiest_surfaces(events: pl.DataFrame) -> tuple[str, ...]:
+    """The surfaces with most events, the busiest first, equal ones by name."""
+    named = events.select("surface").drop_nulls().filter(pl.col("surface") != "")
+    counted = named.group_by("surface").len().sort("len", "surface", descending=[True, False])
+    return tuple(counted["surface"].head(MAX_SURFACES).to_list())
 
 
 class _MediaColumns:

@@ -30,7 +30,7 @@ def dense(user: User, items: ItemTable, media_id: int, position: float) -> dict[
     """Feature name -> value, NaN = missing."""
     return {
         **_of_user(user, items),
-        **_of_request(user, position),
+        **_of_request(user, items, position),
         **_of_item(user, items, media_id),
         **_of_both(user, items, media_id),
     }
@@ -61,9 +61,14 @@ def _of_user(user: User, items: ItemTable) -> dict[str, float]:
     }
 
 
-def _of_request(user: User, position: float) -> dict[str, float]:
+def _of_request(user: User, items: ItemTable, position: float) -> dict[str, float]:
     angle = 2 * math.pi * (user.time_ms % DAY) / DAY
-    return {"position": position, "day_sine": math.sin(angle), "day_cosine": math.cos(angle)}
+    names = [*items.surfaces, *[""] * (8 - len(items.surfaces))]
+    shown = {
+        f"surface_{i}": float(name == user.surface) if user.surface in items.surfaces else NAN
+        for i, name in enumerate(names)
+    }
+    return {"position": position, **shown, "day_sine": math.sin(angle), "day_cosine": math.cos(angle)}
 
 
 def _of_item(user: User, items: ItemTable, media_id: int) -> dict[str, float]:

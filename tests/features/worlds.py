@@ -26,6 +26,7 @@ def item_table(seed: int = 0) -> ItemTable:
         as_of_ms=NOW - DAY,
         topics=("art", "cars"),
         policy_flags=(),
+        surfaces=("explore", "search"),
         media_id_M=np.array(KNOWN_MEDIA, dtype=np.int64),
         author_row_M=np.array([0, 0, 1, 1, 2, 2], dtype=np.int32),
         topic_M=np.array([0, 0, 1, 1, 0, UNKNOWN_TOPIC], dtype=np.int32),
@@ -60,6 +61,7 @@ class User:
     registered_at_ms: int = -1
     n_following: int = -1
     n_followers: int = -1
+    surface: str = "explore"
 
 
 def contexts_of(users: list[User]) -> UserContexts:
@@ -69,7 +71,7 @@ def contexts_of(users: list[User]) -> UserContexts:
     return UserContexts(
         user_ids=tuple(f"user{number}" for number in range(len(users))),
         request_time_ms_B=np.array([user.time_ms for user in users], dtype=np.int64),
-        surfaces=("explore",) * len(users),
+        surfaces=tuple(user.surface for user in users),
         history_offsets=np.cumsum([0, *(len(user.history) for user in users)], dtype=np.int64),
         history_media_id_H=columns[:, 0],
         history_action_H=columns[:, 1].astype(np.uint8),
@@ -96,4 +98,5 @@ USERS = st.builds(
     registered_at_ms=st.sampled_from([-1, 0, NOW - DAY, NOW + 60 * DAY]),
     n_following=st.integers(-1, 1000),
     n_followers=st.integers(-1, 1000),
+    surface=st.sampled_from(["explore", "search", "elsewhere", ""]),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.actions import Action
-from features.item_table import UNKNOWN_TOPIC, ItemTable
+from features.item_table import MAX_SURFACES, UNKNOWN_TOPIC, ItemTable
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset
 from training.event_log import EventLog
-from training.snapshots import ItemTables, ItemVectors
+from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
 
 MEDIA = {30: "b", 10: "a", 11: None}
 EVENTS = [
@@ -123,3 +124,18 @@ def test_a_table_does_not_depend_on_the_tables_before_it(minutes: list[int]) -> 
 def test_a_request_gets_the_last_snapshot_at_or_before_it() -> None:
     times = np.array([0, HOUR - 1, HOUR, 5 * HOUR + 1])
     assert tables().snapshot_ms(times).tolist() == [0, 0, HOUR, 5 * HOUR]
+
+
+def test_the_busiest_surfaces_come_first_and_no_name_is_none() -> None:
+    names = ["b", "a", None, "", "c", "b", "c"]
+    assert busiest_surfaces(pl.DataFrame({"surface": names}, schema={"surface": pl.String})) == ("b", "c", "a")
+    many = pl.DataFrame({"surface": [f"s{i:02}" for i in range(20)]})
+    assert busiest_surfaces(many) == tuple(f"s{i:02}" for i in range(MAX_SURFACES))
+
+
+def test_every_table_knows_the_surfaces(tmp_path: Path) -> None:
+    data = dataset(EVENTS, MEDIA)
+    log = EventLog.from_dataset(data)
+    table = ItemTables(log, data.media, ItemVectors.zeros(log), surfaces=("explore",)).as_of(START)
+    table.save(tmp_path)
+    assert ItemTable.open(tmp_path).surfaces == ("explore",)
