@@ -22,7 +22,7 @@ from tests.e2e.conftest import Served
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.event_log import EventLog
-from training.snapshots import ItemTables, ItemVectors
+from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
 
 REQUESTS = 1_000
 TOLERANCE = 1e-5
@@ -53,7 +53,9 @@ class Offline:
         published = ItemTable.open(root / layout.ITEMS)
         self.users = Users(served.dataset)
         vectors = ItemVectors(published.media_vector_MD, published.account_vector_UE)
-        self.items = ItemTables(self.users.log, served.dataset.media, vectors).as_of(served.dataset.as_of_ms)
+        surfaces = busiest_surfaces(served.dataset.events)
+        tables = ItemTables(self.users.log, served.dataset.media, vectors, surfaces=surfaces)
+        self.items = tables.as_of(served.dataset.as_of_ms)
         self.embeddings = ItemEmbeddings.open(root / layout.RERANK_EMBEDDINGS)
         self.sessions = {s: onnxruntime.InferenceSession(str(root / layout.model(s))) for s in Stage}
         self.weights = manifest.value_weights["default"]
