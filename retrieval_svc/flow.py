@@ -100,9 +100,9 @@ class Flow:
         return replace(kept, more_B=self.more_B & active_B, dropped=counts)
 
 
-def start(user_P: Int64, row_P: Int64, seed_row_P: Int64, score_P: Float64, users: int, source: int = 0) -> Flow:
+def start(user_P: Int64, row_P: Int64, seed_row_P: Int64, score_P: Float64, users: int) -> Flow:
     """Rows of a path that begins here, complete for every user."""
-    source_P = np.full(len(user_P), source, dtype=np.uint8)
+    source_P = np.zeros(len(user_P), dtype=np.uint8)
     return Flow(user_P, row_P, seed_row_P, score_P, source_P, np.zeros(users, dtype=np.bool_))
 
 

@@ -25,9 +25,12 @@ _SLACK = 1.5  # rows read per row of a share at first: rules, duplicates and sho
 _GROWTH = 4
 
 
-def places(flow: Flow) -> Int64:
-    """0-based place of every row in its user's list."""
-    return rank_within(flow.user_P)
+def cut(flow: Flow, want_B: Int64, run: Run) -> Flow:
+    """The first `want_B` rows of every user; what lies beyond is counted as over quota."""
+    beyond = np.flatnonzero(rank_within(flow.user_P) >= want_B[flow.user_P])
+    if len(beyond) == 0:
+        return flow
+    return flow.first(want_B).with_dropped(flow.counted(beyond, OVER_QUOTA, run.sources))
 
 
 def union(rows: Rows, run: Run, step: Step, want_B: Int64) -> Flow:
@@ -70,7 +73,8 @@ def mix(rows: Rows, run: Run, step: Step, want_B: Int64, lazy: bool) -> Flow:
     while True:
         read_BS = np.minimum(np.floor(turn_B[:, None] * weight_S) + 1, ALL).astype(np.int64)
         read_BS = np.where(size_B[:, None] > 0, read_BS, 0)
-        parts = [_cut(rows(leaf, read_BS[:, s]), read_BS[:, s], run) for s, (leaf, _) in enumerate(leaves)]
+        # What lies beyond the turn must not claim a media item yet.
+        parts = [cut(rows(leaf, read_BS[:, s]), read_BS[:, s], run) for s, (leaf, _) in enumerate(leaves)]
         pool, part_P = stacked(parts)
         dealt = deal(
             pool.user_P, part_P, pool.row_P, size_B, weight_S, lambda available_BS: tree.shares(size_B, available_BS)
@@ -85,15 +89,6 @@ def mix(rows: Rows, run: Run, step: Step, want_B: Int64, lazy: bool) -> Flow:
     dropped = pool.counted(np.flatnonzero(dealt.over_quota_P), OVER_QUOTA, run.sources, onto=dropped)
     mixed = replace(pool.pick(dealt.row_N), score_P=dealt.score_N, dropped=dropped)
     return replace(mixed, more_B=np.zeros(pool.users, dtype=np.bool_))
-
-
-def _cut(flow: Flow, read_B: Int64, run: Run) -> Flow:
-    """What lies beyond the turn is over quota: its claim on a media item must not count yet."""
-    cut = flow.first(read_B)
-    if len(cut) == len(flow):
-        return flow
-    beyond = np.flatnonzero(places(flow) >= read_B[flow.user_P])
-    return cut.with_dropped(flow.counted(beyond, OVER_QUOTA, run.sources))
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ class _Tree:
 
 
 def _tree(step: Step, weight: float) -> _Tree:
-    if not isinstance(step.operator, Mix) or (step.operator.size is not None and weight != 1.0):
+    if not isinstance(step.operator, Mix):  # a mix that has a size of its own is the input of a limit
         return _Tree(weight, step, ())
     total = sum(step.operator.weights)
     parts = zip(step.operator.weights, step.inputs, strict=True)

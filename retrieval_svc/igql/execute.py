@@ -46,12 +46,7 @@ class Execution:
     def answer(self) -> Flow:
         """The first `count_B` media of every user; what lay beyond is counted as over_quota."""
         want_B = self.run.audience.count_B
-        found = self.rows(self._plan.root, want_B)
-        cut = found.first(want_B)
-        if len(cut) == len(found):
-            return cut
-        beyond = np.flatnonzero(combine.places(found) >= want_B[found.user_P])
-        return cut.with_dropped(found.counted(beyond, combine.OVER_QUOTA, self.run.sources))
+        return combine.cut(self.rows(self._plan.root, want_B), want_B, self.run)
 
     def rows(self, step: Step, want_B: Int64) -> Flow:
         """The first rows of a step, at least `want_B` per user or all there are. Users who want 0 get nothing."""

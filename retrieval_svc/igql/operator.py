@@ -8,18 +8,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from retrieval_svc.audience import Audience
+from retrieval_svc.eligibility import Rule
 from retrieval_svc.flow import ALL, Flow
 from retrieval_svc.igql.arguments import Kind
 from retrieval_svc.igql.stages import Stage
 from retrieval_svc.ragged import Int64
-
-if TYPE_CHECKING:
-    from retrieval_svc.eligibility import Rule
 
 
 @dataclass(frozen=True)
