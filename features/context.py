@@ -6,14 +6,15 @@ Shapes: B users, A action codes (`N_ACTIONS`), H history entries and R relations
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.actions import N_ACTIONS
 
-HISTORY_LENGTH = 50  # last actions kept per user; the online state and the training contexts both cut here
+HISTORY_LENGTH = 50  # newest actions, which every stage reads
+LONG_HISTORY_LENGTH = 1_000  # actions kept per user; what lies before the newest ones is searched per candidate
 UNKNOWN_TIME = -1  # a missing timestamp
 UNKNOWN_COUNT = -1  # a missing count in a profile
 
@@ -25,7 +26,7 @@ class UserContexts:
     """B users at the moment of their requests.
 
     The history of user b is the rows `history_offsets[b] : history_offsets[b + 1]`, oldest first, ties in the order in which the
-    events were logged, at most `HISTORY_LENGTH` of them. Its relations are the rows `relation_offsets[b] :
+    events were logged, at most `LONG_HISTORY_LENGTH` of them. Its relations are the rows `relation_offsets[b] :
     relation_offsets[b + 1]`, by kind, the oldest of each kind first. A value at time t comes from events before t only.
     """
 
@@ -80,6 +81,24 @@ class UserContexts:
                 raise ValueError(f"UserContexts.{name} must start at 0 and never decrease")
         if self.action_counts_BA.shape != (users, N_ACTIONS):
             raise ValueError(f"UserContexts.action_counts_BA has shape {self.action_counts_BA.shape}")
+
+
+def newest(contexts: UserContexts, length: int) -> UserContexts:
+    """The same users, who remember no more than their newest `length` actions."""
+    count_B = np.diff(contexts.history_offsets)
+    if count_B.max(initial=0) <= length:
+        return contexts
+    kept_B = np.minimum(count_B, length)
+    # An entry stays if at most `length` entries of its user lie between it and the end of the history, itself included.
+    to_end_H = np.repeat(contexts.history_offsets[1:], count_B) - np.arange(int(contexts.history_offsets[-1]))
+    kept_H = to_end_H <= length
+    return replace(
+        contexts,
+        history_offsets=np.concatenate([[0], np.cumsum(kept_B)]).astype(np.int64),
+        history_media_id_H=contexts.history_media_id_H[kept_H],
+        history_action_H=contexts.history_action_H[kept_H],
+        history_time_ms_H=contexts.history_time_ms_H[kept_H],
+    )
 
 
 def concatenate(parts: Sequence[UserContexts]) -> UserContexts:

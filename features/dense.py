@@ -12,9 +12,10 @@ import numpy as np
 
 from features import history, view
 from features.actions import N_ACTIONS, Action
-from features.context import HISTORY_LENGTH
+from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.counters import DAY_MS, HALF_LIFE_MS, HOUR_MS
 from features.item_table import MAX_SURFACES
+from features.related import RELATED_SLOTS
 from features.schema import ALL_STAGES, RANKERS, Feature, Float32, Scope, Transform, fingerprint
 from features.view import View
 
@@ -150,6 +151,8 @@ FINGERPRINT = fingerprint(
     FEATURES,
     {
         "history_length": HISTORY_LENGTH,
+        "long_history_length": LONG_HISTORY_LENGTH,
+        "related_slots": RELATED_SLOTS,
         "n_actions": N_ACTIONS,
         "half_life_ms": HALF_LIFE_MS,
         "smallest_taste": history.SMALLEST_TASTE,

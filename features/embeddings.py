@@ -1,6 +1,7 @@
 """Id embeddings that lie outside the model graph as memory-mapped tables, and the sequence input that is gathered from them.
 
-Shapes: M media, U accounts, T topics, B users, N candidates, L history slots, K = total width of one item's embeddings.
+Shapes: M media, U accounts, T topics, B users, N candidates, L history slots, S related slots, K = total width of one item's
+embeddings.
 """
 
 from __future__ import annotations
@@ -67,16 +68,22 @@ class SparseInput:
     history_BLK: Float32
     history_action_BL: Int64  # action code, 0 = empty slot
     history_age_BL: Float32  # log(1 + hours)
+    related_NSK: Float32  # older actions on media of the candidate's category
+    related_action_NS: Int64
+    related_age_NS: Float32
 
 
 def sparse_input(view: View, embeddings: ItemEmbeddings) -> SparseInput:
     """Embeddings of the candidates and of their users' histories. A history is gathered once per user, not per candidate."""
-    history = view.history
+    history, related = view.history, view.related
     return SparseInput(
         item_NK=embeddings.gather(view.items, view.row_N),
         history_BLK=embeddings.gather(view.items, history.row_BL),
         history_action_BL=history.action_BL.astype(np.int64),
         history_age_BL=np.log1p(history.age_ms_BL / HOUR_MS).astype(np.float32),
+        related_NSK=embeddings.gather(view.items, related.row_NS.astype(np.int64)),
+        related_action_NS=related.action_NS.astype(np.int64),
+        related_age_NS=np.log1p(related.age_hours_NS),
     )
 
 

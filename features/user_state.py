@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
-from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.context import LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts, relation_columns
 
 SEEN_LENGTH = 2_000  # media remembered as shown, per user: 16 kB
 EVENT_MEMORY_S = 2 * 86_400  # how long an event id is remembered as stored
-LAYOUT = 2  # raised when the state that one log leaves becomes another, so that state loaded before is loaded again
+LAYOUT = 3  # raised when the state that one log leaves becomes another, so that state loaded before is loaded again
 
 HISTORY_RECORD = np.dtype([("media_id", "<i8"), ("action", "u1"), ("time_ms", "<i8")])
 _SEEN_RECORD = np.dtype("<i8")
@@ -129,7 +129,7 @@ class UserState:
     def context(self, user_id: str, request_time_ms: int, surface: str) -> UserContexts:
         """This user at the moment of a request, as a batch of one: history in time order, events of the future left out."""
         past_H = self.history_H[self.history_H["time_ms"] < request_time_ms]
-        past_H = past_H[np.argsort(past_H["time_ms"], kind="stable")][-HISTORY_LENGTH:]
+        past_H = past_H[np.argsort(past_H["time_ms"], kind="stable")][-LONG_HISTORY_LENGTH:]
         return UserContexts(
             user_ids=(user_id,),
             request_time_ms_B=np.array([request_time_ms], dtype=np.int64),
@@ -198,7 +198,11 @@ class UserStateStore:
         """
         markers = [f"{user_key(user_id)}:event:{event.event_id}" for event in events]
         records = [record for event in events for record in (int(event.action), *_records(event))]
-        caps = (HISTORY_LENGTH * HISTORY_RECORD.itemsize, SEEN_LENGTH * _SEEN_RECORD.itemsize, _cap(Relation.FOLLOWED))
+        caps = (
+            LONG_HISTORY_LENGTH * HISTORY_RECORD.itemsize,
+            SEEN_LENGTH * _SEEN_RECORD.itemsize,
+            _cap(Relation.FOLLOWED),
+        )
         settings = (*caps, EVENT_MEMORY_S)
         return int(await self._client.eval(_APPEND, 1 + len(markers), user_key(user_id), *markers, *settings, *records))
 
@@ -231,7 +235,7 @@ def user_key(user_id: str) -> str:
 def encode(state: UserState) -> dict[str, bytes | int]:
     """The hash fields that `decode` turns back into `state`; for bulk loading. Fields that hold nothing are left out."""
     fields: dict[str, bytes | int] = {f"c{a}": int(n) for a, n in enumerate(state.counts_A) if n}
-    history_H, seen_S = state.history_H[-HISTORY_LENGTH:], state.seen_S[-SEEN_LENGTH:]
+    history_H, seen_S = state.history_H[-LONG_HISTORY_LENGTH:], state.seen_S[-SEEN_LENGTH:]
     if len(history_H):
         fields["h"] = history_H.astype(HISTORY_RECORD).tobytes()
     if len(seen_S):

@@ -15,6 +15,7 @@ from features.context import UserContexts
 from features.counters import DAY_MS
 from features.history import History, join_history
 from features.item_table import UNKNOWN_ROW, ItemTable
+from features.related import RelatedActions, related_actions
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -78,6 +79,10 @@ class View:
     @cached_property
     def request_time_ms_N(self) -> Int64:
         return self.contexts.request_time_ms_B[self.user_N]
+
+    @cached_property
+    def related(self) -> RelatedActions:
+        return related_actions(self.contexts, self.items, self.row_N, self.user_N)
 
     # -- matches between a candidate and its user's history -------------------------------------------------------------------
 

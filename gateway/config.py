@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from features.schema import Stage
 from gateway.diversity import DiversityConfig
@@ -16,12 +17,14 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class StagePlan(BaseModel):
-    """One row of the funnel: how many candidates a stage lets through, and its share of the time that is left when it starts."""
+    """One row of the funnel: how many candidates a stage lets through, its share of the time that is left when it starts, and how
+    many of the user's newest actions it is told."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     keep: int = Field(ge=1, le=5000)
     share: Share
+    history: int = Field(default=HISTORY_LENGTH, ge=0, le=LONG_HISTORY_LENGTH)
 
 
 class Funnel(BaseModel):
@@ -32,7 +35,7 @@ class Funnel(BaseModel):
     retrieval: StagePlan = StagePlan(keep=500, share=0.4)
     prerank: StagePlan = StagePlan(keep=150, share=0.4)
     rank: StagePlan = StagePlan(keep=50, share=0.5)
-    rerank: StagePlan = StagePlan(keep=50, share=0.9)
+    rerank: StagePlan = StagePlan(keep=50, share=0.9, history=LONG_HISTORY_LENGTH)
 
     def plan_of(self, stage: Stage) -> StagePlan:
         """The row of a ranking stage."""

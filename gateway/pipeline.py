@@ -13,7 +13,6 @@ from gateway.stages import Call, RankingStage, SourcingStage
 from gateway.trace import Trace
 from gateway.users import Users
 from serving.deadline import Budget
-from serving.wire import encode_contexts
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,7 @@ class Pipeline:
     async def page(self, request: FeedRequest, budget: Budget, trace: Trace) -> Page:
         """One page. Whatever fails on the way is recorded in the trace and made up for; nothing but a bug raises."""
         user = await self.users.load(request, trace)
-        messages = encode_contexts(user.contexts)
-        call = Call(request, user, messages, self.policy.weights, self.bundle_version, budget, trace)
+        call = Call(request, user, self.policy.weights, self.bundle_version, budget, trace)
 
         standing = await self.sourcing.source(call)
         for ranker in self.rankers:

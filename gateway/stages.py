@@ -8,24 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from gateway.config import StagePlan
 from gateway.fallback import PopularMedia
 from gateway.feed import FeedRequest, Reason, Standing
 from gateway.trace import Trace
 from gateway.users import FeedUser
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest
-from protos.explore.v1.user_context_pb2 import UserContext
 from serving.channels import RankingClient, RetrievalClient
 from serving.columns import CandidateColumns
 from serving.deadline import Budget
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, NotReady, Unavailable
 from serving.wire import (
-    SeenMedia,
     decode_rank_response,
     decode_retrieve_response,
-    encode_contexts,
     encode_rank_request,
 )
 
@@ -38,16 +33,10 @@ class Call:
 
     request: FeedRequest
     user: FeedUser
-    messages: list[UserContext]  # the user as the ranking stages get it, encoded once
     weights: Mapping[str, float]
     bundle_version: str
     budget: Budget
     trace: Trace
-
-    def messages_with_seen(self) -> list[UserContext]:
-        """The user as retrieval gets it: with the relations to accounts, and with what was seen."""
-        seen_S = self.user.seen_S
-        return encode_contexts(self.user.contexts, SeenMedia(np.array([0, len(seen_S)], dtype=np.int64), seen_S))
 
 
 class SourcingStage:
@@ -71,7 +60,7 @@ class SourcingStage:
         keep = self._plan.keep
         request = RetrieveRequest(
             request_id=call.request.request_id,
-            users=call.messages_with_seen(),
+            users=call.user.messages_for_sourcing(self._plan.history),
             counts=[keep],
             bundle_version=call.bundle_version,
         )
@@ -104,7 +93,7 @@ class RankingStage:
         # Debug asks for the whole order and cuts it here, so that it sees how the dropped ones were placed.
         wanted = [len(standing.candidates) if call.trace.debug else keep]
         request = encode_rank_request(
-            call.messages,
+            call.user.messages(self._plan.history),
             standing.candidates,
             weights=[call.weights],
             keep=wanted,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import valkey.exceptions
 from numpy.typing import NDArray
 
-from features.context import UserContexts
+from features.context import UserContexts, newest
 from features.user_state import EMPTY, UserState, UserStateStore
 from gateway.feed import FeedRequest, Reason
 from gateway.trace import Trace
+from protos.explore.v1.user_context_pb2 import UserContext
+from serving.wire import SeenMedia, encode_contexts
 
 STATE = "user_state"  # name in degradations and telemetry
 
@@ -23,6 +25,18 @@ class FeedUser:
 
     contexts: UserContexts
     seen_S: NDArray[np.int64]
+    _encoded: dict[int, list[UserContext]] = field(default_factory=dict, repr=False, compare=False)
+
+    def messages(self, history: int) -> list[UserContext]:
+        """The user as ranking stages get it, with the newest `history` actions; encoded once per length."""
+        if history not in self._encoded:
+            self._encoded[history] = encode_contexts(newest(self.contexts, history))
+        return self._encoded[history]
+
+    def messages_for_sourcing(self, history: int) -> list[UserContext]:
+        """The user as retrieval gets it: with the relations to accounts, and with what was seen."""
+        seen = SeenMedia(np.array([0, len(self.seen_S)], dtype=np.int64), self.seen_S)
+        return encode_contexts(newest(self.contexts, history), seen)
 
     @property
     def cold(self) -> bool:

@@ -39,6 +39,9 @@ class RerankScorer:
                 "history_action_BL": sparse.history_action_BL,
                 "history_age_BL": sparse.history_age_BL,
                 "user_N": view.user_N,
+                "related_NSK": sparse.related_NSK,
+                "related_action_NS": sparse.related_action_NS,
+                "related_age_NS": sparse.related_age_NS,
             }
 
         return cls(StageModel.open(bundle, contract, threads, items, sequences), tasks)
@@ -69,4 +72,6 @@ def _open_embeddings(bundle: Bundle, items: ItemTable) -> ItemEmbeddings:
 
 def _widths(embeddings: ItemEmbeddings) -> dict[str, int | None]:
     width = sum(table.shape[1] for table in (embeddings.media_MK, embeddings.account_UK, embeddings.topic_TK))
-    return {"item_NK": width, "history_BLK": width, "history_action_BL": None, "history_age_BL": None, "user_N": None}
+    embedded = ("item_NK", "history_BLK", "related_NSK")
+    plain = ("history_action_BL", "history_age_BL", "user_N", "related_action_NS", "related_age_NS")
+    return {**dict.fromkeys(embedded, width), **dict.fromkeys(plain)}

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
-from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts
 from features.user_state import HISTORY_RECORD, SEEN_LENGTH, Profile, UserState
 from training.event_log import EventLog
@@ -38,15 +38,22 @@ class ContextLog:
         self._segments: list[str] = profiles["segment"].fill_null("").to_list()
         self._account_id = profiles["account_id"].fill_null(NO_ACCOUNT).to_numpy().astype(np.int64)
 
-    def at(self, user_B: NDArray[np.integer], time_ms_B: Int64, surfaces: Sequence[str]) -> UserContexts:
+    def at(
+        self,
+        user_B: NDArray[np.integer],
+        time_ms_B: Int64,
+        surfaces: Sequence[str],
+        history_length: int = HISTORY_LENGTH,
+    ) -> UserContexts:
         """The users numbered `user_B` as they were just before `time_ms_B`: only events with an earlier time count.
 
+        Histories hold the newest `history_length` actions; the deep ranker alone reads LONG_HISTORY_LENGTH of them.
         A log knows whom users began to follow; it knows nothing of muted or blocked accounts.
         """
         bound_B = self._bounds(user_B, np.searchsorted(self.log.time_ms_E, time_ms_B))
         first_B = self._bounds(user_B, np.zeros(len(user_B), dtype=np.int64))
         end_B = np.searchsorted(self._history_keys, bound_B)
-        start_B = np.maximum(np.searchsorted(self._history_keys, first_B), end_B - HISTORY_LENGTH)
+        start_B = np.maximum(np.searchsorted(self._history_keys, first_B), end_B - history_length)
         event_H = self._history_events[_ranges(start_B, end_B - start_B)]
         followed_offsets, followed_F = self._followed(first_B, bound_B)
         return UserContexts(
@@ -87,7 +94,9 @@ class ContextLog:
         records_H = self._records()
         seen_media = self.log.media_id_E[seen_events]
         for user, user_id in enumerate(self.log.user_ids):
-            history_H = records_H[max(history_at[user], history_at[user + 1] - HISTORY_LENGTH) : history_at[user + 1]]
+            history_H = records_H[
+                max(history_at[user], history_at[user + 1] - LONG_HISTORY_LENGTH) : history_at[user + 1]
+            ]
             seen_S = seen_media[max(seen_at[user], seen_at[user + 1] - SEEN_LENGTH) : seen_at[user + 1]]
             relations = no_accounts() | {Relation.FOLLOWED: followed_F[followed_at[user] : followed_at[user + 1]]}
             yield user_id, UserState(self._profile(user), history_H, counts_BA[user], seen_S, relations)

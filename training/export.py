@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from features.context import HISTORY_LENGTH
 from features.dense import FEATURES, FINGERPRINT
 from features.item_table import ItemTable
+from features.related import RELATED_SLOTS
 from features.schema import Stage, of_stage
 from training.errors import ExportError
 from training.models.calibration import Calibrated
@@ -152,6 +153,9 @@ def _sequence_example(width: int) -> dict[str, Tensor]:
         "history_action_BL": torch.zeros(3, HISTORY_LENGTH, dtype=torch.int64),
         "history_age_BL": torch.zeros(3, HISTORY_LENGTH),
         "user_N": torch.zeros(5, dtype=torch.int64),
+        "related_NSK": torch.zeros(5, RELATED_SLOTS, width),
+        "related_action_NS": torch.zeros(5, RELATED_SLOTS, dtype=torch.int64),
+        "related_age_NS": torch.zeros(5, RELATED_SLOTS),
     }
 
 

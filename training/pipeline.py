@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import layout
-from features.context import UserContexts
+from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UserContexts, newest
 from features.item_table import ItemTable
 from features.schema import Stage
 from training import distillation, export, funnel, rankers
@@ -246,9 +246,10 @@ class _Run:
         parts: list[Slates] = []
         for start in range(0, len(users), _SLATE_USERS):
             user_B = users[start : start + _SLATE_USERS]
-            batch = self.contexts.at(user_B, np.full(len(user_B), time_ms, dtype=np.int64), [""] * len(user_B))
+            times_B, surfaces = np.full(len(user_B), time_ms, dtype=np.int64), [""] * len(user_B)
+            batch = self.contexts.at(user_B, times_B, surfaces, LONG_HISTORY_LENGTH)
             seen_B = [self.contexts.seen(int(user), time_ms) for user in user_B]
-            media_id_N, offsets = sourcing(batch, seen_B, size)
+            media_id_N, offsets = sourcing(newest(batch, HISTORY_LENGTH), seen_B, size)
             row_N, user_N = items.rows(media_id_N), np.repeat(np.arange(len(user_B)), np.diff(offsets))
             parts.append(slates_of(batch, items, row_N, user_N))
             report(min(start + _SLATE_USERS, len(users)), len(users))

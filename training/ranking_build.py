@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from features.actions import TASKS
 from features.assemble import assemble, candidate_view
-from features.context import HISTORY_LENGTH
+from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.dense import FEATURES
 from features.item_table import UNKNOWN_ROW, ItemTable
+from features.related import RELATED_SLOTS
 from training.contexts import ContextLog
 from training.event_log import EventLog, sorted_rows, user_numbers
 from training.ranking_set import RankingSet
@@ -28,7 +29,7 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-_CHUNK = 16_384  # impressions whose features are computed at once: bounds memory at about 200 MB
+_CHUNK = 8_192  # impressions whose features are computed at once: bounds memory at about 200 MB
 
 
 def build_ranking_set(
@@ -54,18 +55,23 @@ def build_ranking_set(
     shape_BL = (len(rows.user_B), HISTORY_LENGTH)
     row_BL, action_BL = np.empty(shape_BL, dtype=np.int32), np.empty(shape_BL, dtype=np.uint8)
     age_ms_BL = np.empty(shape_BL, dtype=np.int64)
+    shape_NS = (len(rows.row_N), RELATED_SLOTS)
+    related_row_NS, related_action_NS = np.empty(shape_NS, dtype=np.int32), np.empty(shape_NS, dtype=np.uint8)
+    related_age_NS = np.empty(shape_NS, dtype=np.float32)
     snapshot_ms_B = item_tables.snapshot_ms(rows.time_ms_B)
     items: ItemTable | None = None
     for of_B in _chunks(rows.offsets, snapshot_ms_B):
         if items is None or items.as_of_ms != snapshot_ms_B[of_B.start]:
             items = item_tables.as_of(int(snapshot_ms_B[of_B.start]))
         of_N = slice(int(rows.offsets[of_B.start]), int(rows.offsets[of_B.stop]))
-        context = contexts.at(rows.user_B[of_B], rows.time_ms_B[of_B], rows.surfaces[of_B])
+        context = contexts.at(rows.user_B[of_B], rows.time_ms_B[of_B], rows.surfaces[of_B], LONG_HISTORY_LENGTH)
         request_N = rows.request_N[of_N] - of_B.start
         view = candidate_view(context, items, rows.row_N[of_N], request_N, rows.position_N[of_N])
         dense_NF[of_N] = assemble(view, FEATURES)
         row_BL[of_B], action_BL[of_B] = view.history.row_BL, view.history.action_BL
         age_ms_BL[of_B] = view.history.age_ms_BL
+        related_row_NS[of_N], related_action_NS[of_N] = view.related.row_NS, view.related.action_NS
+        related_age_NS[of_N] = view.related.age_hours_NS
         if progress is not None:
             progress(of_N.stop, len(rows.row_N))
     return RankingSet(
@@ -79,6 +85,9 @@ def build_ranking_set(
         history_row_BL=row_BL,
         history_action_BL=action_BL,
         history_age_ms_BL=age_ms_BL,
+        related_row_NS=related_row_NS,
+        related_action_NS=related_action_NS,
+        related_age_hours_NS=related_age_NS,
     )
 
 

@@ -2,7 +2,8 @@
 
 Knows how examples are grouped into requests and how they are computed without looking ahead; knows nothing of models.
 
-Shapes: N impressions, B requests, T tasks, F dense features (`features.dense.FEATURES`), L = HISTORY_LENGTH slots.
+Shapes: N impressions, B requests, T tasks, F dense features (`features.dense.FEATURES`), L = HISTORY_LENGTH slots,
+S = RELATED_SLOTS slots.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class RankingSet:
     history_row_BL: Int32  # right-aligned as in features.history.History; UNKNOWN_ROW in empty slots
     history_action_BL: NDArray[np.uint8]  # 0 in empty slots
     history_age_ms_BL: Int64
+    related_row_NS: Int32  # as in features.related.RelatedActions
+    related_action_NS: NDArray[np.uint8]
+    related_age_hours_NS: Float32
 
     def __len__(self) -> int:
         """The number of impressions N."""
@@ -47,7 +51,8 @@ class RankingSet:
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the column whose length does not fit, or requests that are not contiguous."""
-        for name in ("dense_NF", "label_NT", "request_N", "user_N", "time_ms_N"):
+        related = ("related_row_NS", "related_action_NS", "related_age_hours_NS")
+        for name in ("dense_NF", "label_NT", "request_N", "user_N", "time_ms_N", *related):
             if len(getattr(self, name)) != len(self):
                 raise ValueError(f"RankingSet.{name} has {len(getattr(self, name))} rows, expected {len(self)}")
         for name in ("history_action_BL", "history_age_ms_BL"):
@@ -79,4 +84,7 @@ class RankingSet:
             history_row_BL=self.history_row_BL[keep_B],
             history_action_BL=self.history_action_BL[keep_B],
             history_age_ms_BL=self.history_age_ms_BL[keep_B],
+            related_row_NS=self.related_row_NS[keep_N],
+            related_action_NS=self.related_action_NS[keep_N],
+            related_age_hours_NS=self.related_age_hours_NS[keep_N],
         )

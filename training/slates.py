@@ -24,7 +24,10 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Slates:
-    """All candidates of B users; slate b is the rows `offsets[b] : offsets[b + 1]`. Histories as in `RankingSet`."""
+    """All candidates of B users; slate b is the rows `offsets[b] : offsets[b + 1]`.
+
+    Histories and related actions as in `RankingSet`.
+    """
 
     offsets: Int64  # B + 1
     dense_NF: Float32  # columns of features.dense.FEATURES, as serving computes them: no position is known
@@ -32,6 +35,9 @@ class Slates:
     history_row_BL: NDArray[np.int32]
     history_action_BL: NDArray[np.uint8]
     history_age_ms_BL: Int64
+    related_row_NS: NDArray[np.int32]
+    related_action_NS: NDArray[np.uint8]
+    related_age_hours_NS: Float32
 
     def __len__(self) -> int:
         """The number of slates B."""
@@ -39,7 +45,7 @@ class Slates:
 
     def __post_init__(self) -> None:
         """Raises ValueError when the columns do not fit together."""
-        lengths = {int(self.offsets[-1]), len(self.dense_NF), len(self.row_N)}
+        lengths = {int(self.offsets[-1]), len(self.dense_NF), len(self.row_N), len(self.related_row_NS)}
         if len(lengths) > 1 or len(self.history_row_BL) != len(self):
             raise ValueError(f"Slates of {len(self)} users have columns of different lengths: {sorted(lengths)}")
 
@@ -62,6 +68,9 @@ class Slates:
             history_row_BL=self.history_row_BL[keep_B],
             history_action_BL=self.history_action_BL[keep_B],
             history_age_ms_BL=self.history_age_ms_BL[keep_B],
+            related_row_NS=self.related_row_NS[keep_N],
+            related_action_NS=self.related_action_NS[keep_N],
+            related_age_hours_NS=self.related_age_hours_NS[keep_N],
         )
 
     def padded(self, value_N: NDArray[np.floating], fill: float) -> Float32:
@@ -87,6 +96,9 @@ def slates_of(contexts: UserContexts, items: ItemTable, row_N: Int64, user_N: In
         history_row_BL=view.history.row_BL.astype(np.int32),
         history_action_BL=view.history.action_BL,
         history_age_ms_BL=view.history.age_ms_BL,
+        related_row_NS=view.related.row_NS,
+        related_action_NS=view.related.action_NS,
+        related_age_hours_NS=view.related.age_hours_NS,
     )
 
 
@@ -100,4 +112,7 @@ def join(parts: Sequence[Slates]) -> Slates:
         history_row_BL=np.concatenate([part.history_row_BL for part in parts]),
         history_action_BL=np.concatenate([part.history_action_BL for part in parts]),
         history_age_ms_BL=np.concatenate([part.history_age_ms_BL for part in parts]),
+        related_row_NS=np.concatenate([part.related_row_NS for part in parts]),
+        related_action_NS=np.concatenate([part.related_action_NS for part in parts]),
+        related_age_hours_NS=np.concatenate([part.related_age_hours_NS for part in parts]),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS
-from features.context import HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.context import LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
 from features.relations import NO_ACCOUNT, Relation
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.errors import InvalidArgument
@@ -33,7 +33,7 @@ class SeenMedia:
 
 
 def decode_contexts(users: Sequence[UserContext]) -> UserContexts:
-    """The users as columns. A history longer than HISTORY_LENGTH is cut to its newest rows; only those are checked."""
+    """The users as columns. A history longer than LONG_HISTORY_LENGTH is cut to its newest rows; only those are checked."""
     if not users:
         raise InvalidArgument("users", "is empty, expected at least one")
     for b, user in enumerate(users):
@@ -129,7 +129,7 @@ def _decode_histories(users: Sequence[UserContext]) -> tuple[Int64, Int64, NDArr
         rows = count_rows(media_id, INT64, f"users[{b}].history_media_id")
         column(user.history_action, UINT8, rows, f"users[{b}].history_action")
         column(user.history_time_ms, INT64, rows, f"users[{b}].history_time_ms")
-        first = max(rows - HISTORY_LENGTH, 0)
+        first = max(rows - LONG_HISTORY_LENGTH, 0)
         media.append(media_id[first * INT64.itemsize :])
         actions.append(user.history_action[first:])
         times.append(user.history_time_ms[first * INT64.itemsize :])

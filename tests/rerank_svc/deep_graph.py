@@ -12,6 +12,7 @@ from bundles import layout
 from features.context import HISTORY_LENGTH
 from features.dense import FEATURES
 from features.embeddings import ItemEmbeddings
+from features.related import RELATED_SLOTS
 from features.schema import Stage, of_stage
 from tests.rank_svc.published import TASKS, dense_layers, serialised, value, write_model
 
@@ -29,10 +30,14 @@ def tables(media: int = MEDIA) -> ItemEmbeddings:
 def deep_graph(
     width: int = sum(WIDTHS), outputs: int = len(TASKS), drop: str = "", metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """Sigmoid(dense part + item . mean of the history + sum of ages + number of actions). `drop` leaves one input out."""
+    """Sigmoid(dense part + item . mean of the history + sums of ages and actions + mean of what is related).
+
+    `drop` leaves one input out.
+    """
     features = len(of_stage(FEATURES, Stage.RERANK))
     weights, nodes = dense_layers(features, outputs)
     weights.append(numpy_helper.from_array(np.array([1]), "axis"))
+    weights.append(numpy_helper.from_array(np.array([1, 2]), "last_axes"))
     weights.append(numpy_helper.from_array(np.array(0.01, dtype=np.float32), "scale"))
     nodes += [
         helper.make_node("ReduceMean", ["history_BLK", "axis"], ["pooled_BK"], keepdims=0),
@@ -47,7 +52,15 @@ def deep_graph(
         helper.make_node("Mul", ["all_B1", "scale"], ["scaled_B1"]),
         helper.make_node("Gather", ["scaled_B1", "user_N"], ["recent_N1"], axis=0),
         helper.make_node("Add", ["match_N1", "recent_N1"], ["sequence_N1"]),
-        helper.make_node("Add", ["logit", "sequence_N1"], ["total"]),
+        helper.make_node("ReduceMean", ["related_NSK", "last_axes"], ["related_N"], keepdims=0),
+        helper.make_node("Cast", ["related_action_NS"], ["related_NS"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["related_NS", "related_age_NS"], ["related_slots"]),
+        helper.make_node("ReduceSum", ["related_slots", "axis"], ["older_N1"], keepdims=1),
+        helper.make_node("Unsqueeze", ["related_N", "axis"], ["related_N1"]),
+        helper.make_node("Mul", ["older_N1", "scale"], ["scaled_N1"]),
+        helper.make_node("Add", ["related_N1", "scaled_N1"], ["long_N1"]),
+        helper.make_node("Add", ["sequence_N1", "long_N1"], ["sequences_N1"]),
+        helper.make_node("Add", ["logit", "sequences_N1"], ["total"]),
         helper.make_node("Sigmoid", ["total"], ["probability_NT"]),
     ]
     inputs = [
@@ -57,6 +70,9 @@ def deep_graph(
         value("history_action_BL", ["B", HISTORY_LENGTH], TensorProto.INT64),
         value("history_age_BL", ["B", HISTORY_LENGTH]),
         value("user_N", ["N"], TensorProto.INT64),
+        value("related_NSK", ["N", RELATED_SLOTS, width]),
+        value("related_action_NS", ["N", RELATED_SLOTS], TensorProto.INT64),
+        value("related_age_NS", ["N", RELATED_SLOTS]),
     ]
     kept = [node for node in inputs if node.name != drop]
     return serialised(nodes, kept, value("probability_NT", ["N", outputs]), weights, metadata)

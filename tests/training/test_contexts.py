@@ -115,7 +115,9 @@ def test_history_and_seen_media_are_cut_to_the_latest() -> None:
     clicks = [Event("ann", 10 + number % 2, Action.CLICK, number) for number in range(HISTORY_LENGTH + 3)]
     shown = [Event("ann", 20, Action.IMPRESSION, 1)] * SEEN_LENGTH + [Event("ann", 10, Action.IMPRESSION, 2)]
     contexts, end_ms = context_log(clicks + shown), START + 10**9
-    assert len(contexts.at(np.array([0]), np.array([end_ms]), [""]).history_media_id_H) == HISTORY_LENGTH
+    short, long = (contexts.at(np.array([0]), np.array([end_ms]), [""], length) for length in (HISTORY_LENGTH, 52))
+    assert (len(short.history_media_id_H), len(long.history_media_id_H)) == (HISTORY_LENGTH, 52)
+    assert long.history_time_ms_H[2:].tolist() == short.history_time_ms_H.tolist()
     seen_S = contexts.seen(0, end_ms)
     assert len(seen_S) == SEEN_LENGTH
     assert seen_S[-1] == 10

@@ -44,7 +44,14 @@ def test_the_deep_ranker_sees_the_sequence_that_the_light_one_cannot(
     sets: tuple[RankingSet, RankingSet], deep: TrainedRerank
 ) -> None:
     light = train_rank(RANK, *sets)
-    assert deep.metrics["click"].auc > light.metrics["click"].auc + 0.05
+    assert deep.metrics["click"].auc > light.metrics["click"].auc + 0.04
+
+
+def test_the_deep_ranker_sees_what_the_user_did_with_related_items_long_ago() -> None:
+    train, valid = (ranking_set(n, seed, related_weight=4.0) for seed, n in enumerate((1500, 800)))
+    blind = replace(train, related_action_NS=np.zeros_like(train.related_action_NS))
+    seeing, unseeing = (train_rerank(RERANK, rows, valid, item_table()) for rows in (train, blind))
+    assert seeing.metrics["click"].auc > unseeing.metrics["click"].auc + 0.05
 
 
 def test_no_expert_is_the_only_one_that_is_heard(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from features.actions import Action
 from features.assemble import assemble, candidate_view
+from features.context import HISTORY_LENGTH
 from features.dense import FEATURES
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
 from training.contexts import ContextLog
@@ -100,6 +101,17 @@ def test_events_after_a_request_change_nothing_but_labels() -> None:
     whole, part = built(data, end_ms=cut_ms), built(replace(data, events=before), end_ms=cut_ms)
     np.testing.assert_array_equal(whole.dense_NF, part.dense_NF)
     np.testing.assert_array_equal(whole.history_row_BL, part.history_row_BL)
+    np.testing.assert_array_equal(whole.related_row_NS, part.related_row_NS)
+
+
+def test_older_actions_are_found_at_the_moment_of_the_request() -> None:
+    """A user who clicked the same media item every minute meets it again: the clicks before the newest 50 are related."""
+    minutes = range(HISTORY_LENGTH + 3)
+    events = [Event("ann", 10, action, minute) for minute in minutes for action in (Action.IMPRESSION, Action.CLICK)]
+    examples = built(dataset(events, MEDIA))
+    found_N = (examples.related_action_NS > 0).sum(axis=1)
+    assert found_N.tolist() == [max(0, clicked - HISTORY_LENGTH) for clicked in minutes]
+    assert examples.related_age_hours_NS[-1, -2:].tolist() == pytest.approx([52 / 60, 51 / 60])
 
 
 def test_a_row_is_what_serving_would_compute_at_that_moment() -> None:

@@ -1,6 +1,7 @@
 """Candidates grouped by request, as the tensors that the networks take. Training, evaluation and the teacher all batch here.
 
-Shapes: N candidates, B requests, R requests of one batch, F features, L history slots, K item embedding.
+Shapes: N candidates, B requests, R requests of one batch, F features, L history slots, S related slots,
+K item embedding.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ class CandidateRows(Protocol):
     @property
     def history_age_ms_BL(self) -> Int64: ...
 
+    @property
+    def related_row_NS(self) -> NDArray[np.int32]: ...
+
+    @property
+    def related_action_NS(self) -> NDArray[np.uint8]: ...
+
+    @property
+    def related_age_hours_NS(self) -> NDArray[np.float32]: ...
+
 
 def stage_columns(stage: Stage) -> list[int]:
     """Columns of `dense_NF` that `stage` consumes, in the order of its model input."""
@@ -86,7 +96,15 @@ class Batcher:
             torch.from_numpy(action_RL[:, -used:]),
             torch.from_numpy(age_RL),
             place_N,
+            *self._related(candidate_N.numpy(), embeddings),
         )
+
+    def _related(self, candidate_N: Int64, embeddings: IdEmbeddings) -> tuple[Tensor, Tensor, Tensor]:
+        action_NS = self.rows.related_action_NS[candidate_N].astype(np.int64)
+        used = _longest(action_NS)
+        row_NS = self.rows.related_row_NS[candidate_N, -used:].astype(np.int64)
+        age_NS = np.log1p(self.rows.related_age_hours_NS[candidate_N, -used:])
+        return embeddings(torch.from_numpy(row_NS)), torch.from_numpy(action_NS[:, -used:]), torch.from_numpy(age_NS)
 
     def all_requests(self, rows: int = _SCORING_ROWS) -> Iterator[Int64]:
         """Every request once, in order, in batches of about `rows` candidates."""

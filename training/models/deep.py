@@ -1,6 +1,7 @@
 """The deep ranker of the rerank stage: dense features, id embeddings and the user's action sequence, several tasks at once.
 
-Shapes: B users, N candidates of all users, F features, K item embedding, L history slots, T tasks.
+Shapes: B users, N candidates of all users, F features, K item embedding, L history slots, S related slots,
+T tasks.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from training.models.attention import TargetAttention
 from training.models.mmoe import MixtureOfExperts
 from training.models.percentile_input import InputKind, dense_input
 
+_RELATED_WIDTH = 16  # all slots have the candidate's topic already: less is left to tell them apart
+
 
 class DeepRanker(nn.Module):
-    """Target attention over the history beside the dense features, then a mixture of experts.
+    """Target attention over the newest actions, and over the older ones that a search found for each candidate (SIM, Pi et al.
+    2020), beside the dense features; then a mixture of experts.
 
     Users come once, not once per candidate; `user_N` says whose candidate a row is. Embeddings are inputs: their tables lie
     outside the graph (`training.models.id_embeddings`).
@@ -29,7 +33,9 @@ class DeepRanker(nn.Module):
         super().__init__()
         self.dense = dense_input(input_kind, features)
         self.attention = TargetAttention(item_width)
-        self.mixture = MixtureOfExperts(self.dense.width + item_width + self.attention.output_width, n_tasks)
+        self.related = TargetAttention(item_width, _RELATED_WIDTH)
+        interest = self.attention.output_width + self.related.output_width
+        self.mixture = MixtureOfExperts(self.dense.width + item_width + interest, n_tasks)
 
     def forward(
         self,
@@ -39,10 +45,16 @@ class DeepRanker(nn.Module):
         history_action_BL: Tensor,
         history_age_BL: Tensor,
         user_N: Tensor,
+        related_NSK: Tensor,
+        related_action_NS: Tensor,
+        related_age_NS: Tensor,
     ) -> Tensor:
-        """Logits [N, T]. `history_action_BL` is int64 with 0 = empty slot, `history_age_BL` log(1 + hours)."""
+        """Logits [N, T]. Actions are int64 with 0 = empty slot, ages log(1 + hours)."""
         interest_ND = self.attention(item_NK, history_BLK, history_action_BL, history_age_BL, user_N)
-        return self.mixture(torch.cat([self.dense(dense_NF), item_NK, interest_ND], dim=1))
+        # What was found for a candidate is a history of its own.
+        own_N = torch.arange(len(item_NK))
+        related_ND = self.related(item_NK, related_NSK, related_action_NS, related_age_NS, own_N)
+        return self.mixture(torch.cat([self.dense(dense_NF), item_NK, interest_ND, related_ND], dim=1))
 
     def start_at(self, logit_T: Tensor) -> None:
         """Sets the task biases, so that training starts from the base rates and not from one half."""

@@ -1,6 +1,6 @@
 """Inputs of the exported graphs, named and shaped as serving will feed them: real candidates, then the odd ones.
 
-Shapes: N candidates, B users, F features, K item embedding, L history slots.
+Shapes: N candidates, B users, F features, K item embedding, L history slots, S related slots.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from features.context import HISTORY_LENGTH
 from features.counters import HOUR_MS
 from features.embeddings import ItemEmbeddings
 from features.item_table import UNKNOWN_ROW, ItemTable
+from features.related import RELATED_SLOTS
 from features.schema import Stage
 from training.models.candidate_rows import Batcher, CandidateRows
 
@@ -44,8 +45,12 @@ def deep_inputs(rows: CandidateRows, items: ItemTable, tables: ItemEmbeddings) -
             "history_action_BL": rows.history_action_BL[request_R].astype(np.int64),
             "history_age_BL": np.log1p(rows.history_age_ms_BL[request_R] / HOUR_MS).astype(np.float32),
             "user_N": place_N.numpy(),
+            "related_NSK": tables.gather(items, rows.related_row_NS[candidate_N.numpy()].astype(np.int64)),
+            "related_action_NS": rows.related_action_NS[candidate_N.numpy()].astype(np.int64),
+            "related_age_NS": np.log1p(rows.related_age_hours_NS[candidate_N.numpy()]),
         }
     dense_NF = _odd(len(batcher.columns))
+    shape_NS = (len(dense_NF), RELATED_SLOTS)
     unknown_BL = np.full((1, HISTORY_LENGTH), UNKNOWN_ROW, dtype=np.int64)
     yield {
         "dense_NF": dense_NF,
@@ -54,6 +59,9 @@ def deep_inputs(rows: CandidateRows, items: ItemTable, tables: ItemEmbeddings) -
         "history_action_BL": np.zeros((1, HISTORY_LENGTH), dtype=np.int64),
         "history_age_BL": np.zeros((1, HISTORY_LENGTH), dtype=np.float32),
         "user_N": np.zeros(len(dense_NF), dtype=np.int64),
+        "related_NSK": tables.gather(items, np.full(shape_NS, UNKNOWN_ROW, dtype=np.int64)),
+        "related_action_NS": np.zeros(shape_NS, dtype=np.int64),
+        "related_age_NS": np.zeros(shape_NS, dtype=np.float32),
     }
 
 

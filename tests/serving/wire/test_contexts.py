@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from features.actions import Action
-from features.context import HISTORY_LENGTH, UserContexts
+from features.context import LONG_HISTORY_LENGTH, UserContexts
 from features.relations import Relation, no_accounts, no_relations, relation_columns
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.errors import InvalidArgument
@@ -77,10 +77,10 @@ def test_counts_that_are_not_sent_are_zero() -> None:
 
 
 def test_long_history_keeps_its_newest_rows() -> None:
-    history = [(i + 1, Action.CLICK, i) for i in range(HISTORY_LENGTH + 20)]
+    history = [(i + 1, Action.CLICK, i) for i in range(LONG_HISTORY_LENGTH + 20)]
     contexts = decode_contexts([user("ann", history), user("bob")])
-    assert contexts.history_media_id_H.tolist() == [*range(21, HISTORY_LENGTH + 21), 7]
-    assert contexts.history_offsets.tolist() == [0, HISTORY_LENGTH, HISTORY_LENGTH + 1]
+    assert contexts.history_media_id_H.tolist() == [*range(21, LONG_HISTORY_LENGTH + 21), 7]
+    assert contexts.history_offsets.tolist() == [0, LONG_HISTORY_LENGTH, LONG_HISTORY_LENGTH + 1]
 
 
 def test_decoded_columns_are_read_only() -> None:

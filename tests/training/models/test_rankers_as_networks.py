@@ -12,13 +12,14 @@ from training.models.deep import DeepRanker
 from training.models.light import LightRanker
 from training.models.student import PrerankStudent
 
-K, L, T = 5, 6, 3
+K, L, S, T = 5, 6, 4, 3
 
 
 def deep_inputs(n: int, b: int) -> tuple[Tensor, ...]:
     torch.manual_seed(0)
     histories = torch.randn(b, L, K), torch.randint(0, 12, (b, L)), torch.rand(b, L)
-    return torch.randn(n, len(FEATURES)), torch.randn(n, K), *histories, torch.arange(n) * b // max(n, 1)
+    related = torch.randn(n, S, K), torch.randint(0, 12, (n, S)), torch.rand(n, S)
+    return torch.randn(n, len(FEATURES)), torch.randn(n, K), *histories, torch.arange(n) * b // max(n, 1), *related
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), 3e38])
@@ -35,7 +36,8 @@ def test_a_deep_batch_equals_its_candidates_one_by_one() -> None:
     together = model(*inputs)
     for n, user in enumerate(inputs[5].tolist()):
         of_user = (part[user : user + 1] for part in inputs[2:5])
-        alone = model(inputs[0][n : n + 1], inputs[1][n : n + 1], *of_user, torch.zeros(1, dtype=torch.int64))
+        own = [part[n : n + 1] for part in (*inputs[:2], *inputs[6:])]
+        alone = model(*own[:2], *of_user, torch.zeros(1, dtype=torch.int64), *own[2:])
         assert torch.allclose(together[n], alone[0], atol=1e-5)
 
 

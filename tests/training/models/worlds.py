@@ -1,6 +1,6 @@
 """Synthetic ranking sets whose signal is planted, so that a test knows what there is to learn.
 
-Shapes: N candidates, B requests, M media, F features, L history slots.
+Shapes: N candidates, B requests, M media, F features, L history slots, S related slots.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from features.actions import N_ACTIONS, Action
 from features.context import HISTORY_LENGTH
 from features.dense import FEATURES
 from features.item_table import UNKNOWN_ROW, ItemTable
+from features.related import RELATED_SLOTS
 from training.ranking_set import RankingSet
 from training.slates import Slates
 
@@ -49,9 +50,16 @@ def item_table() -> ItemTable:
 
 
 def ranking_set(
-    n_requests: int, seed: int = 0, per_request: int = 10, dense_weight: float = 1.5, sequence_weight: float = 0.0
+    n_requests: int,
+    seed: int = 0,
+    per_request: int = 10,
+    dense_weight: float = 1.5,
+    sequence_weight: float = 0.0,
+    related_weight: float = 0.0,
 ) -> RankingSet:
-    """Labels follow one dense feature and whether the user's last saved item has the candidate's topic."""
+    """Labels follow one dense feature, whether the user's last saved item has the candidate's topic, and what the user did with
+    related items long ago: save them or hide them.
+    """
     random = np.random.default_rng(seed)
     shape = (n_requests, per_request)
     row_BP = random.integers(0, N_MEDIA, shape)
@@ -61,7 +69,11 @@ def ranking_set(
     topic_M = item_table().topic_M
     liked_B = np.where(action_BL[:, -1] == Action.SAVE, topic_M[history_row_BL[:, -1]], -1)
     match_N = ((topic_M[row_BP] == liked_B[:, None]) & (liked_B[:, None] >= 0)).ravel()
+    related_row_NS, related_action_NS = _related(random, row_BP.ravel(), empty=related_weight == 0)
+    found_N = related_action_NS[:, -1]
+    taste_N = np.select([found_N == Action.SAVE, found_N == Action.HIDE], [0.5, -0.5], 0.0)
     logit_N = dense_weight * np.nan_to_num(dense_NF[:, DENSE_SIGNAL]) + sequence_weight * (match_N - 0.5)
+    logit_N += related_weight * taste_N
     offset_T = np.array([0.0, -0.5, -1.0])
     chance_NT = 1 / (1 + np.exp(-(logit_N[:, None] + offset_T)))
     return RankingSet(
@@ -75,6 +87,9 @@ def ranking_set(
         history_row_BL=history_row_BL,
         history_action_BL=action_BL,
         history_age_ms_BL=np.where(action_BL > 0, random.integers(0, 10**9, action_BL.shape), 0),
+        related_row_NS=related_row_NS,
+        related_action_NS=related_action_NS,
+        related_age_hours_NS=np.where(related_action_NS > 0, 200.0, 0.0).astype(np.float32),
     )
 
 
@@ -87,6 +102,9 @@ def slates(n_slates: int, size: int = 60, seed: int = 0) -> Slates:
         history_row_BL=rows.history_row_BL,
         history_action_BL=rows.history_action_BL,
         history_age_ms_BL=rows.history_age_ms_BL,
+        related_row_NS=rows.related_row_NS,
+        related_action_NS=rows.related_action_NS,
+        related_age_hours_NS=rows.related_age_hours_NS,
     )
 
 
@@ -100,4 +118,17 @@ def _histories(random: np.random.Generator, n_requests: int) -> tuple[NDArray[np
     return (
         np.where(empty_BL, UNKNOWN_ROW, row_BL).astype(np.int32),
         np.where(empty_BL, 0, action_BL).astype(np.uint8),
+    )
+
+
+def _related(
+    random: np.random.Generator, row_N: NDArray[np.int64], empty: bool
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    """Right-aligned: a few saves or a few hides of the candidate's own row, never both; every third candidate has none."""
+    length_N = random.integers(1, 6, len(row_N)) * (np.arange(len(row_N)) % 3 != 0) * (not empty)
+    empty_NS = np.arange(RELATED_SLOTS)[None, :] < RELATED_SLOTS - length_N[:, None]
+    action_N = random.choice(np.array([Action.SAVE, Action.HIDE]), len(row_N))
+    return (
+        np.where(empty_NS, UNKNOWN_ROW, row_N[:, None]).astype(np.int32),
+        np.where(empty_NS, 0, action_N[:, None]).astype(np.uint8),
     )
