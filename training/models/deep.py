@@ -58,4 +58,4 @@ class DeepRanker(nn.Module):
 
     def start_at(self, logit_T: Tensor) -> None:
         """Sets the task biases, so that training starts from the base rates and not from one half."""
-        self.mixture.bias_T.data.copy_(logit_T)
+        self.mixture.towers.bias_T.data.copy_(logit_T)
