@@ -24,6 +24,7 @@ from training.errors import FitError
 from training.evaluation import Predictions, TaskMetrics, labels
 from training.fit import CurvePoint, FitConfig, Progress, fit, seeded
 from training.losses import multi_task_loss
+from training.models.architecture import Architecture
 from training.models.calibration import Calibration
 from training.models.candidate_rows import Batcher, CandidateRows, joined, stage_columns
 from training.models.deep import DeepRanker
@@ -61,6 +62,7 @@ class RerankConfig:
 
     fit: FitConfig = field(default_factory=FitConfig)
     embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    architecture: Architecture = field(default_factory=Architecture)
     min_positives: int = MIN_POSITIVES
     negative_share: float = 1.0  # of the rows without any label, how many training keeps
     input: InputKind = "standard"
@@ -140,7 +142,9 @@ def train_rerank(
     seen_X = np.concatenate([train.row_N, train.history_row_BL.ravel()])
     with seeded(config.fit.seed):
         embeddings = IdEmbeddings(items, seen_X, config.embeddings)
-        model = DeepRanker(of_stage(FEATURES, Stage.RERANK), config.embeddings.width, len(tasks), config.input)
+        model = DeepRanker(
+            of_stage(FEATURES, Stage.RERANK), config.embeddings.width, len(tasks), config.input, config.architecture
+        )
     targets = _prepare(model, train, tasks, Stage.RERANK)
     batcher, probe = Batcher(train, Stage.RERANK), _probe(stopping)
 

@@ -21,6 +21,7 @@ from tests.training.models.worlds import TASKS, item_table, ranking_set
 from training.errors import ExportError
 from training.export import TOLERANCE, export_prerank, export_rank, export_rerank, parity
 from training.fit import FitConfig
+from training.models.architecture import Architecture
 from training.models.calibration import Calibrated
 from training.models.candidate_rows import stage_columns
 from training.models.graph_inputs import Inputs, deep_inputs, dense_inputs
@@ -104,6 +105,23 @@ def test_percentiles_and_knots_are_inside_the_graph(folder: Path, stage: str) ->
         deep = train_rerank(RerankConfig(fit=FIT, input="percentile"), ROWS, ROWS, item_table())
         deep.calibration.set_knots([head] * 3)
         assert export_rerank(deep, item_table(), ROWS, path) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture("ple", "dcn", wide=True),
+        Architecture("ple", levels=2),
+        Architecture("mmoe", "masknet", wide=True),
+    ],
+    ids=str,
+)
+def test_every_block_is_inside_the_graph(folder: Path, architecture: Architecture) -> None:
+    """Compared on real rows and on NaN and infinite ones by the export itself; here without candidates, too."""
+    deep = train_rerank(RerankConfig(fit=FIT, architecture=architecture), ROWS, ROWS, item_table())
+    assert export_rerank(deep, item_table(), ROWS, folder / "blocks.onnx") <= 1e-5
+    (found,) = onnxruntime.InferenceSession(folder / "blocks.onnx").run(None, deep_batch(deep, 0, 1))
+    assert found.shape == (0, len(TASKS))
 
 
 def test_the_prerank_graph_scores_its_own_features(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """The deep ranker of the rerank stage: dense features, id embeddings and the user's action sequence, several tasks at once.
 
-Shapes: B users, N candidates of all users, F features, K item embedding, L history slots, S related slots,
-T tasks.
+Shapes: B users, N candidates of all users, F features, K item embedding, L history slots, S related slots, T tasks.
 """
 
 from __future__ import annotations
@@ -12,30 +11,39 @@ import torch
 from torch import Tensor, nn
 
 from features.schema import Feature
+from training.models.architecture import Architecture
 from training.models.attention import TargetAttention
-from training.models.mmoe import MixtureOfExperts
 from training.models.percentile_input import InputKind, dense_input
+from training.models.sparse_linear import SparseLinear
 
+_DEFAULT = Architecture()
 _RELATED_WIDTH = 16  # all slots have the candidate's topic already: less is left to tell them apart
 
 
 class DeepRanker(nn.Module):
     """Target attention over the newest actions, and over the older ones that a search found for each candidate (SIM, Pi et al.
-    2020), beside the dense features; then a mixture of experts.
+    2020), beside the dense features; then crosses and a mixture of experts, as `architecture` says.
 
     Users come once, not once per candidate; `user_N` says whose candidate a row is. Embeddings are inputs: their tables lie
     outside the graph (`training.models.id_embeddings`).
     """
 
     def __init__(
-        self, features: Sequence[Feature], item_width: int, n_tasks: int, input_kind: InputKind = "standard"
+        self,
+        features: Sequence[Feature],
+        item_width: int,
+        n_tasks: int,
+        input_kind: InputKind = "standard",
+        architecture: Architecture = _DEFAULT,
     ) -> None:
         super().__init__()
         self.dense = dense_input(input_kind, features)
         self.attention = TargetAttention(item_width)
         self.related = TargetAttention(item_width, _RELATED_WIDTH)
-        interest = self.attention.output_width + self.related.output_width
-        self.mixture = MixtureOfExperts(self.dense.width + item_width + interest, n_tasks)
+        width = self.dense.width + item_width + self.attention.output_width + self.related.output_width
+        self.crosses = architecture.cross_layers(width)
+        self.mixture = architecture.mix(getattr(self.crosses, "output_width", width), n_tasks)
+        self.wide = SparseLinear(len(features), n_tasks) if architecture.wide else None
 
     def forward(
         self,
@@ -54,7 +62,9 @@ class DeepRanker(nn.Module):
         # What was found for a candidate is a history of its own.
         own_N = torch.arange(len(item_NK))
         related_ND = self.related(item_NK, related_NSK, related_action_NS, related_age_NS, own_N)
-        return self.mixture(torch.cat([self.dense(dense_NF), item_NK, interest_ND, related_ND], dim=1))
+        input_NX = torch.cat([self.dense(dense_NF), item_NK, interest_ND, related_ND], dim=1)
+        logit_NT = self.mixture(self.crosses(input_NX))
+        return logit_NT if self.wide is None else logit_NT + self.wide(dense_NF)
 
     def start_at(self, logit_T: Tensor) -> None:
         """Sets the task biases, so that training starts from the base rates and not from one half."""
