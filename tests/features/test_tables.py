@@ -23,7 +23,8 @@ HOUR = DAY // 24
 @pytest.fixture
 def embeddings() -> ItemEmbeddings:
     random = np.random.default_rng(1)
-    return ItemEmbeddings(*(random.normal(size=(n, 2)).astype(np.float32) for n in (6, 3, 2)))
+    media, account, topic = (random.normal(size=(n, 2)).astype(np.float32) for n in (6, 3, 2))
+    return ItemEmbeddings(media, account, topic, np.arange(1, 7, dtype=np.float32))
 
 
 def test_known_ids_give_their_row_and_unknown_ones_none(items: ItemTable) -> None:
@@ -97,11 +98,21 @@ def test_embeddings_are_media_then_author_then_topic(items: ItemTable, embedding
     np.testing.assert_array_equal(embeddings.gather(items, np.array([2]))[0], np.concatenate(expected))
 
 
-def test_unknown_rows_and_topics_embed_as_zero(items: ItemTable, embeddings: ItemEmbeddings) -> None:
+def test_unknown_rows_and_topics_read_what_training_made_of_the_unknown(
+    items: ItemTable, embeddings: ItemEmbeddings
+) -> None:
     unknown, no_topic = embeddings.gather(items, np.array([UNKNOWN_ROW, 5]))
-    assert not unknown.any()
-    assert no_topic[:4].any()
-    assert not no_topic[4:].any()
+    assert unknown.tolist() == [1, 2, 3, 4, 5, 6]
+    assert no_topic[:2].tolist() == embeddings.media_MK[5].tolist()
+    assert no_topic[2:4].tolist() == embeddings.account_UK[items.author_row_M[5]].tolist()
+    assert no_topic[4:].tolist() == [5, 6]
+
+
+def test_nothing_but_unknown_rows_or_no_rows_at_all(items: ItemTable, embeddings: ItemEmbeddings) -> None:
+    np.testing.assert_array_equal(
+        embeddings.gather(items, np.full((2, 3), UNKNOWN_ROW)), np.broadcast_to(embeddings.unknown_K, (2, 3, 6))
+    )
+    assert embeddings.gather(items, np.zeros((0, 3), dtype=np.int64)).shape == (0, 3, 6)
 
 
 def test_saved_embeddings_open_as_they_were(embeddings: ItemEmbeddings, tmp_path: Path) -> None:
@@ -109,6 +120,28 @@ def test_saved_embeddings_open_as_they_were(embeddings: ItemEmbeddings, tmp_path
     opened = ItemEmbeddings.open(tmp_path)
     for field in fields(ItemEmbeddings):
         np.testing.assert_array_equal(getattr(opened, field.name), getattr(embeddings, field.name))
+
+
+def test_tables_of_a_model_from_before_the_unknown_vector_open_with_zeros(
+    embeddings: ItemEmbeddings, tmp_path: Path
+) -> None:
+    embeddings.save(tmp_path)
+    (tmp_path / "unknown.npy").unlink()
+    assert ItemEmbeddings.open(tmp_path).unknown_K.tolist() == [0] * 6
+
+
+def test_a_table_that_holds_no_vectors_is_refused_by_name(embeddings: ItemEmbeddings, tmp_path: Path) -> None:
+    embeddings.save(tmp_path)
+    np.save(tmp_path / "topic.npy", np.zeros(3, dtype=np.float32))
+    with pytest.raises(ValueError, match=r"topic\.npy has shape \(3,\)"):
+        ItemEmbeddings.open(tmp_path)
+
+
+def test_an_unknown_vector_of_another_width_is_refused(embeddings: ItemEmbeddings, tmp_path: Path) -> None:
+    embeddings.save(tmp_path)
+    np.save(tmp_path / "unknown.npy", np.zeros(5, dtype=np.float32))
+    with pytest.raises(ValueError, match=r"unknown\.npy has shape \(5,\), expected \(6,\)"):
+        ItemEmbeddings.open(tmp_path)
 
 
 def test_the_sparse_input_holds_every_history_once(items: ItemTable, embeddings: ItemEmbeddings) -> None:
@@ -119,7 +152,8 @@ def test_the_sparse_input_holds_every_history_once(items: ItemTable, embeddings:
     assert sparse.history_BLK.shape == (2, HISTORY_LENGTH, 6)
     np.testing.assert_array_equal(sparse.history_BLK[1, -1], embeddings.gather(items, np.array([0]))[0])
     assert sparse.history_age_BL[1, -1] == pytest.approx(np.log(2))
-    assert not sparse.history_BLK[0].any()
+    np.testing.assert_array_equal(sparse.history_BLK[0], np.broadcast_to(embeddings.unknown_K, (HISTORY_LENGTH, 6)))
+    assert not sparse.history_action_BL[0].any()
 
 
 @pytest.mark.parametrize(

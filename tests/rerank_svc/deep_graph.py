@@ -24,7 +24,8 @@ def tables(media: int = MEDIA) -> ItemEmbeddings:
     """Random embeddings of the hand-made world."""
     draw = np.random.default_rng(6)
     sizes = zip((media, ACCOUNTS, TOPICS), WIDTHS, strict=True)
-    return ItemEmbeddings(*(draw.normal(size=size).astype(np.float32) for size in sizes))
+    of_media, of_account, of_topic = (draw.normal(size=size).astype(np.float32) for size in sizes)
+    return ItemEmbeddings(of_media, of_account, of_topic, np.zeros(sum(WIDTHS), dtype=np.float32))
 
 
 def deep_graph(

@@ -29,7 +29,8 @@ class EmbeddingConfig:
     account_width: int = 16
     topic_width: int = 8
     min_occurrences: int = 5
-    media_dropout: float = 0.1  # share of candidates whose media vector is hidden in training
+    media_dropout: float = 0.1  # share of candidates whose media vector reads "unknown" in training
+    trained_unknown: bool = True  # whether ids without a vector share a trained one; otherwise zeros
 
     def __post_init__(self) -> None:
         """Raises ValueError for an admission count that would admit ids that never occur."""
@@ -45,9 +46,10 @@ class EmbeddingConfig:
 class IdEmbeddings(nn.Module):
     """The trainable form of `features.embeddings.ItemEmbeddings`.
 
-    Ids that occur less than `min_occurrences` times share a zero vector that is never trained, as in Monolith's admission
-    (algorithms.md, section 5): the model learns what to make of an unknown item from the rare ones, and serving hands it the
-    same zeros for items newer than the model. Admitted rows start with noise.
+    Ids that occur less than `min_occurrences` times share one vector, as in Monolith's admission (algorithms.md, section 5), and
+    so do rows and topics that are not known at all. The rare ids of training teach it, and every hidden media vector does, so
+    serving hands the model something it knows for items that are newer than it. With `trained_unknown` off the shared vector
+    stays zero. Admitted rows start with noise, the shared one at zero.
     """
 
     author_M: Tensor
@@ -63,38 +65,43 @@ class IdEmbeddings(nn.Module):
         account_U = _occurrences(items.author_row_M, count_M, len(items.account_id_U))
         topic_T = _occurrences(items.topic_M, count_M, len(items.topics))
         least = config.min_occurrences
-        self.media = _Table(count_M >= least, config.media_width, _MEDIA_STD)
-        self.account = _Table(account_U >= least, config.account_width, _GROUP_STD)
-        self.topic = _Table(topic_T >= least, config.topic_width, _GROUP_STD)
+        trained = config.trained_unknown
+        self.media = _Table(count_M >= least, config.media_width, _MEDIA_STD, trained)
+        self.account = _Table(account_U >= least, config.account_width, _GROUP_STD, trained)
+        self.topic = _Table(topic_T >= least, config.topic_width, _GROUP_STD, trained)
 
     def forward(self, row_X: Tensor) -> Tensor:
-        """Vectors [*X, K]; zeros for row -1 and for ids that were not admitted."""
-        account_XK = self.account(self.author_M[row_X])
-        return torch.cat([self.media(row_X), account_XK, self.topic(self.topic_M[row_X])], dim=-1)
+        """Vectors [*X, K]; the shared ones for row -1 and for ids that were not admitted."""
+        return torch.cat([self.media(row_X), self.groups(row_X)], dim=-1)
+
+    def groups(self, row_X: Tensor) -> Tensor:
+        """Vectors of author and topic alone."""
+        return torch.cat([self.account(self.author_M[row_X]), self.topic(self.topic_M[row_X])], dim=-1)
 
     def candidates(self, row_N: Tensor) -> Tensor:
         """Vectors [N, K]; in training some media vectors are hidden, so that author and topic learn to stand alone."""
-        vector_NK = self(row_N)
         if not self.training:
-            return vector_NK
-        hidden_N1 = torch.rand(len(row_N), 1) < self.config.media_dropout
-        is_media_K = torch.arange(vector_NK.shape[1]) < self.config.media_width
-        return torch.where(hidden_N1 & is_media_K, 0.0, vector_NK)
+            return self(row_N)
+        hidden_N = torch.rand(len(row_N)) < self.config.media_dropout
+        media_NK = self.media(torch.where(hidden_N, -1, row_N))
+        return torch.cat([media_NK, self.groups(row_N)], dim=-1)
 
     def tables(self) -> ItemEmbeddings:
         """The tables in the form that serving reads, aligned with the rows of the item table."""
-        return ItemEmbeddings(self.media.rows(), self.account.rows(), self.topic.rows())
+        unknown_K = np.concatenate([table.unknown() for table in (self.media, self.account, self.topic)])
+        return ItemEmbeddings(self.media.rows(), self.account.rows(), self.topic.rows(), unknown_K)
 
 
 class _Table(nn.Module):
-    """One id space. Slot 0 is the zero vector of everything that was not admitted."""
+    """One id space. Slot 0 is the vector of everything that was not admitted: trained, or zero for good."""
 
     slot_I: Tensor
 
-    def __init__(self, admitted_I: NDArray[np.bool_], width: int, std: float) -> None:
+    def __init__(self, admitted_I: NDArray[np.bool_], width: int, std: float, trained_unknown: bool) -> None:
         super().__init__()
         self.register_buffer("slot_I", _closed(np.where(admitted_I, np.cumsum(admitted_I), 0), 0))
-        self.embedding = nn.Embedding(int(admitted_I.sum()) + 1, width, padding_idx=0, sparse=True)
+        never = None if trained_unknown else 0
+        self.embedding = nn.Embedding(int(admitted_I.sum()) + 1, width, padding_idx=never, sparse=True)
         nn.init.normal_(self.embedding.weight, std=std)
         self.embedding.weight.data[0] = 0
 
@@ -104,6 +111,10 @@ class _Table(nn.Module):
     def rows(self) -> NDArray[np.float32]:
         rows_IK: NDArray[np.float32] = self.embedding.weight.detach()[self.slot_I[:-1]].numpy()
         return rows_IK
+
+    def unknown(self) -> NDArray[np.float32]:
+        unknown_K: NDArray[np.float32] = self.embedding.weight.detach()[0].numpy()
+        return unknown_K
 
 
 def _occurrences(id_M: NDArray[np.integer], count_M: NDArray[np.float64], n_ids: int) -> NDArray[np.float64]:
