@@ -1,6 +1,6 @@
 """What travels between the stages, as numpy columns. Knows neither protobuf nor gRPC, so domain code can hold it.
 
-Shapes: B users, N candidates of all users one after the other, M kept candidates likewise, T tasks.
+Shapes: B users, N candidates of all users one after the other, M kept candidates likewise, T tasks, F dense features of a stage.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class RankBatch:
     weights: tuple[Mapping[str, float], ...]  # B tables, task -> weight
     keep_B: Int64
     bundle_version: str  # "" = the current one
+    with_features: bool = False  # the caller wants to see what the model read
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,5 @@ class Ranked:
     features_us: int = 0
     model_us: int = 0
     total_us: int = 0
+    features_MF: Float32 | None = None  # None unless asked for, and for a stage that reads none
+    feature_schema: str = ""  # says what the F columns mean; "" without features

@@ -1,9 +1,10 @@
-"""From scores to the kept candidates of each user. Shapes: B users, N candidates, M kept, T tasks."""
+"""From scores to the kept candidates of each user. Shapes: B users, N candidates, M kept, T tasks, F features."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from features.dense import FINGERPRINT
 from serving.columns import Float32, Int64, RankBatch, Ranked
 from serving.errors import StageContractViolation
 from serving.scorer import Scored
@@ -30,6 +31,7 @@ def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch,
     probability_MT = np.empty((len(row_M), 0), np.float32) if probability_NT is None else probability_NT[row_M]
     if not ((probability_MT >= 0) & (probability_MT <= 1)).all():
         raise StageContractViolation(stage, "task_probability", "of a scored candidate is not in [0, 1]")
+    dense_NF = scored.dense_NF if batch.with_features else None
     return Ranked(
         offsets=kept_offsets,
         row_M=row_M,
@@ -39,6 +41,8 @@ def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch,
         bundle_version=version,
         features_us=scored.features_us,
         model_us=scored.model_us,
+        features_MF=None if dense_NF is None else dense_NF[row_M],
+        feature_schema="" if dense_NF is None else FINGERPRINT,
     )
 
 
@@ -52,3 +56,5 @@ def _check(stage: str, scored: Scored, tasks: tuple[str, ...], rows: int) -> Non
     shape = (rows, 0) if scored.probability_NT is None else scored.probability_NT.shape
     if shape != (rows, len(tasks)):
         raise StageContractViolation(stage, "task_probability", f"has shape {shape}, expected {(rows, len(tasks))}")
+    if scored.dense_NF is not None and (scored.dense_NF.ndim != 2 or len(scored.dense_NF) != rows):
+        raise StageContractViolation(stage, "features", f"has shape {scored.dense_NF.shape}, expected {rows} rows")

@@ -1,4 +1,4 @@
-"""Rank messages <-> columns. Shapes: B users, M kept candidates, T tasks."""
+"""Rank messages <-> columns. Shapes: B users, M kept candidates, T tasks, F dense features of the stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse, RankTiming, ValueWeights
 from protos.explore.v1.user_context_pb2 import UserContext
-from serving.columns import CandidateColumns, Int64, RankBatch, Ranked
+from serving.columns import CandidateColumns, Float32, Int64, RankBatch, Ranked
 from serving.errors import InvalidArgument
 from serving.wire.candidates import decode_candidates, encode_candidates
 from serving.wire.columns import (
@@ -18,6 +18,7 @@ from serving.wire.columns import (
     check_length,
     check_rows,
     column,
+    count_rows,
     decode_offsets,
     positive_B,
     to_bytes,
@@ -35,6 +36,7 @@ def encode_rank_request(
     keep: Sequence[int],
     request_id: str = "",
     bundle_version: str = "",
+    with_features: bool = False,
 ) -> RankRequest:
     """The caller's side: users, weights and keep have one entry per user of `candidates`."""
     return RankRequest(
@@ -44,6 +46,7 @@ def encode_rank_request(
         weights=[ValueWeights(by_task=table) for table in weights],
         keep=keep,
         bundle_version=bundle_version,
+        with_features=with_features,
     )
 
 
@@ -60,7 +63,8 @@ def decode_rank_request(request: RankRequest) -> RankBatch:
                 limit = f"is {weight}, must be a number between -{MAX_WEIGHT:g} and {MAX_WEIGHT:g}"
                 raise InvalidArgument(f"weights[{b}].by_task[{task!r}]", limit)
     keep_B = positive_B(request.keep, users, "keep")
-    return RankBatch(request.request_id, contexts, candidates, weights, keep_B, request.bundle_version)
+    version, with_features = request.bundle_version, request.with_features
+    return RankBatch(request.request_id, contexts, candidates, weights, keep_B, version, with_features)
 
 
 def encode_rank_response(ranked: Ranked) -> RankResponse:
@@ -74,13 +78,20 @@ def encode_rank_response(ranked: Ranked) -> RankResponse:
         task_probability=to_bytes(ranked.probability_MT, FLOAT32),
         bundle_version=ranked.bundle_version,
         timing=timing,
+        features=b"" if ranked.features_MF is None else to_bytes(ranked.features_MF, FLOAT32),
+        feature_schema=ranked.feature_schema,
     )
 
 
 def decode_rank_response(
-    response: RankResponse, stage: str, offsets: Int64, keep: Sequence[int], bundle_version: str = ""
+    response: RankResponse,
+    stage: str,
+    offsets: Int64,
+    keep: Sequence[int],
+    bundle_version: str = "",
+    with_features: bool = False,
 ) -> Ranked:
-    """The answer to a request whose candidates had `offsets` and which asked for `keep` per user.
+    """The answer to a request whose candidates had `offsets` and which asked for `keep` per user, and for features or not.
 
     Raises StageContractViolation, naming the stage and the field, unless it can be an answer to that request.
     """
@@ -90,6 +101,8 @@ def decode_rank_response(
         _check_scores(ranked)
         if bundle_version and ranked.bundle_version != bundle_version:
             raise InvalidArgument("bundle_version", f"is {ranked.bundle_version!r}, {bundle_version!r} was asked for")
+        if ranked.feature_schema and not with_features:
+            raise InvalidArgument("feature_schema", "is set, but no features were asked for")
     return ranked
 
 
@@ -109,7 +122,26 @@ def _decode_columns(response: RankResponse, users: int) -> Ranked:
         features_us=response.timing.features_us,
         model_us=response.timing.model_us,
         total_us=response.timing.total_us,
+        features_MF=_decode_features(response, rows),
+        feature_schema=response.feature_schema,
     )
+
+
+def _decode_features(response: RankResponse, rows: int) -> Float32 | None:
+    """[M, F]; the width is what the bytes give, and the same for every row. None for a stage that reads no features."""
+    if not response.feature_schema:
+        if response.features:
+            raise InvalidArgument("feature_schema", "is empty, but there are features")
+        return None
+    values = count_rows(response.features, FLOAT32, "features")
+    width, rest = divmod(values, rows) if rows else (0, values)
+    if rest or (rows and not width):
+        raise InvalidArgument("features", f"has {values} values, which are no whole features of {rows} candidates")
+    feature_MF = column(response.features, FLOAT32, values, "features").reshape(rows, width)
+    row_M = np.isinf(feature_MF).any(axis=1)
+    if row_M.any():
+        raise InvalidArgument(f"features[{int(np.argmax(row_M))}]", "is infinite; a missing value is NaN")
+    return feature_MF
 
 
 def _check_rows_belong(ranked: Ranked, offsets: Int64, keep_B: Int64) -> None:

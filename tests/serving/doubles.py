@@ -65,9 +65,15 @@ class TasteScorer:
 class FixedScorer:
     """Answers with what the test gives, whatever it is."""
 
-    def __init__(self, score_N: Any, probability_NT: Float32 | None = None, tasks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        score_N: Any,
+        probability_NT: Float32 | None = None,
+        tasks: tuple[str, ...] = (),
+        dense_NF: Float32 | None = None,
+    ) -> None:
         self.tasks = tasks
-        self._scored = Scored(score_N, probability_NT, features_us=0, model_us=0)
+        self._scored = Scored(score_N, probability_NT, features_us=0, model_us=0, dense_NF=dense_NF)
 
     def score(self, contexts: UserContexts, candidates: CandidateColumns, weight_BT: Weights) -> Scored:
         return self._scored

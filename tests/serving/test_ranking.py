@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.actions import Action
+from features.dense import FINGERPRINT
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.channels import RankingClient
 from serving.columns import Ranked
-from serving.errors import BundleNotHeld, NotReady, Overloaded, StageFailed
+from serving.errors import BundleNotHeld, NotReady, Overloaded, StageContractViolation, StageFailed
 from serving.holder import Holder
 from serving.ranking import RankingServicer
 from serving.scorer import PassThroughScorer, Scorer
@@ -174,6 +175,28 @@ async def test_event_loop_goes_on_while_the_model_runs() -> None:
     assert not call.done()
     scorer.gate.set()
     assert (await call).row_M.tolist() == [0]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_features_come_in_the_order_of_the_scores_and_only_if_asked_for(asked: bool) -> None:
+    dense_NF = np.array([[1.0, NAN], [2.0, 0.5], [NAN, NAN]], np.float32)
+    scorer = FixedScorer(np.array([0.1, 0.9, NAN], np.float32), dense_NF=dense_NF)
+    request = rank_request([[0.0] * 3])
+    request.with_features = asked
+    async with serve(ranking_double(scorer)) as channel:
+        response = await RankingClient(channel, "rank").rank(request, TIMEOUT_S)
+    ranked = decode_rank_response(response, "rank", np.array([0, 3]), [100], with_features=asked)
+    assert ranked.feature_schema == (FINGERPRINT if asked else "")
+    if asked:
+        np.testing.assert_array_equal(ranked.features_MF, dense_NF[[1, 0]])
+    else:
+        assert ranked.features_MF is None
+
+
+async def test_a_scorer_with_features_for_other_rows_breaks_its_contract() -> None:
+    scorer = FixedScorer(np.array([0.1, 0.9], np.float32), dense_NF=np.zeros((1, 2), np.float32))
+    with pytest.raises(StageContractViolation, match=r"features has shape \(1, 2\), expected 2 rows"):
+        await rank(servicer(scorer), rank_request([[0.0, 0.0]]))
 
 
 async def test_users_without_candidates_get_an_empty_answer() -> None:

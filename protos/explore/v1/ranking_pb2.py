@@ -26,7 +26,7 @@ from protos.explore.v1 import candidates_pb2 as explore_dot_v1_dot_candidates__p
 from protos.explore.v1 import user_context_pb2 as explore_dot_v1_dot_user__context__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xplore/v1/ranking.proto\x12\nexplore.v1\x1a\x1b\x65xplore/v1/candidates.proto\x1a\x1d\x65xplore/v1/user_context.proto\"\xc6\x01\n\x0bRankRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05users\x18\x02 \x03(\x0b\x32\x17.explore.v1.UserContext\x12*\n\ncandidates\x18\x03 \x01(\x0b\x32\x16.explore.v1.Candidates\x12)\n\x07weights\x18\x04 \x03(\x0b\x32\x18.explore.v1.ValueWeights\x12\x0c\n\x04keep\x18\x05 \x03(\r\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\"t\n\x0cValueWeights\x12\x35\n\x07\x62y_task\x18\x01 \x03(\x0b\x32$.explore.v1.ValueWeights.ByTaskEntry\x1a-\n\x0b\x42yTaskEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa4\x01\n\x0cRankResponse\x12\x0f\n\x07offsets\x18\x01 \x03(\r\x12\x0b\n\x03row\x18\x02 \x01(\x0c\x12\r\n\x05score\x18\x03 \x01(\x0c\x12\r\n\x05tasks\x18\x04 \x03(\t\x12\x18\n\x10task_probability\x18\x05 \x01(\x0c\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\x12&\n\x06timing\x18\x07 \x01(\x0b\x32\x16.explore.v1.RankTiming\"E\n\nRankTiming\x12\x13\n\x0b\x66\x65\x61tures_us\x18\x01 \x01(\x04\x12\x10\n\x08model_us\x18\x02 \x01(\x04\x12\x10\n\x08total_us\x18\x03 \x01(\x04\x32K\n\x0eRankingService\x12\x39\n\x04Rank\x12\x17.explore.v1.RankRequest\x1a\x18.explore.v1.RankResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xplore/v1/ranking.proto\x12\nexplore.v1\x1a\x1b\x65xplore/v1/candidates.proto\x1a\x1d\x65xplore/v1/user_context.proto\"\xdd\x01\n\x0bRankRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05users\x18\x02 \x03(\x0b\x32\x17.explore.v1.UserContext\x12*\n\ncandidates\x18\x03 \x01(\x0b\x32\x16.explore.v1.Candidates\x12)\n\x07weights\x18\x04 \x03(\x0b\x32\x18.explore.v1.ValueWeights\x12\x0c\n\x04keep\x18\x05 \x03(\r\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\x12\x15\n\rwith_features\x18\x07 \x01(\x08\"t\n\x0cValueWeights\x12\x35\n\x07\x62y_task\x18\x01 \x03(\x0b\x32$.explore.v1.ValueWeights.ByTaskEntry\x1a-\n\x0b\x42yTaskEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xce\x01\n\x0cRankResponse\x12\x0f\n\x07offsets\x18\x01 \x03(\r\x12\x0b\n\x03row\x18\x02 \x01(\x0c\x12\r\n\x05score\x18\x03 \x01(\x0c\x12\r\n\x05tasks\x18\x04 \x03(\t\x12\x18\n\x10task_probability\x18\x05 \x01(\x0c\x12\x16\n\x0e\x62undle_version\x18\x06 \x01(\t\x12&\n\x06timing\x18\x07 \x01(\x0b\x32\x16.explore.v1.RankTiming\x12\x10\n\x08\x66\x65\x61tures\x18\x08 \x01(\x0c\x12\x16\n\x0e\x66\x65\x61ture_schema\x18\t \x01(\t\"E\n\nRankTiming\x12\x13\n\x0b\x66\x65\x61tures_us\x18\x01 \x01(\x04\x12\x10\n\x08model_us\x18\x02 \x01(\x04\x12\x10\n\x08total_us\x18\x03 \x01(\x04\x32K\n\x0eRankingService\x12\x39\n\x04Rank\x12\x17.explore.v1.RankRequest\x1a\x18.explore.v1.RankResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VALUEWEIGHTS_BYTASKENTRY']._loaded_options = None
   _globals['_VALUEWEIGHTS_BYTASKENTRY']._serialized_options = b'8\001'
   _globals['_RANKREQUEST']._serialized_start=101
-  _globals['_RANKREQUEST']._serialized_end=299
-  _globals['_VALUEWEIGHTS']._serialized_start=301
-  _globals['_VALUEWEIGHTS']._serialized_end=417
-  _globals['_VALUEWEIGHTS_BYTASKENTRY']._serialized_start=372
-  _globals['_VALUEWEIGHTS_BYTASKENTRY']._serialized_end=417
-  _globals['_RANKRESPONSE']._serialized_start=420
-  _globals['_RANKRESPONSE']._serialized_end=584
-  _globals['_RANKTIMING']._serialized_start=586
-  _globals['_RANKTIMING']._serialized_end=655
-  _globals['_RANKINGSERVICE']._serialized_start=657
-  _globals['_RANKINGSERVICE']._serialized_end=732
+  _globals['_RANKREQUEST']._serialized_end=322
+  _globals['_VALUEWEIGHTS']._serialized_start=324
+  _globals['_VALUEWEIGHTS']._serialized_end=440
+  _globals['_VALUEWEIGHTS_BYTASKENTRY']._serialized_start=395
+  _globals['_VALUEWEIGHTS_BYTASKENTRY']._serialized_end=440
+  _globals['_RANKRESPONSE']._serialized_start=443
+  _globals['_RANKRESPONSE']._serialized_end=649
+  _globals['_RANKTIMING']._serialized_start=651
+  _globals['_RANKTIMING']._serialized_end=720
+  _globals['_RANKINGSERVICE']._serialized_start=722
+  _globals['_RANKINGSERVICE']._serialized_end=797
 # @@protoc_insertion_point(module_scope)

@@ -30,17 +30,24 @@ def answer(**changes: Any) -> RankResponse:
     return encode_rank_response(Ranked(**{**ranked, **changes}))
 
 
-def decode(response: RankResponse, bundle_version: str = "") -> Ranked:
-    return decode_rank_response(response, "rank", OFFSETS, [2, 2], bundle_version)
+def decode(response: RankResponse, bundle_version: str = "", with_features: bool = False) -> Ranked:
+    return decode_rank_response(response, "rank", OFFSETS, [2, 2], bundle_version, with_features)
 
 
 def test_request_round_trip() -> None:
     columns = candidates([[0.5], [NAN, 2.0]])
     weights = [{"click": 1.0, "negative": -5.0}, {}]
     request = encode_rank_request(
-        [user("a"), user("b")], columns, weights=weights, keep=[1, 2**32 - 1], request_id="r", bundle_version="v"
+        [user("a"), user("b")],
+        columns,
+        weights=weights,
+        keep=[1, 2**32 - 1],
+        request_id="r",
+        bundle_version="v",
+        with_features=True,
     )
     batch = decode_rank_request(request)
+    assert batch.with_features
     assert (batch.request_id, batch.bundle_version, batch.weights) == ("r", "v", tuple(weights))
     assert batch.keep_B.tolist() == [1, 2**32 - 1]
     assert batch.contexts.user_ids == ("a", "b")
@@ -102,6 +109,54 @@ def test_answer_without_tasks_has_no_probabilities() -> None:
 def test_answer_may_keep_nothing() -> None:
     empty = RankResponse(offsets=[0, 0, 0])
     assert decode(empty).row_M.tolist() == []
+
+
+def test_features_round_trip_with_what_is_missing_as_nan() -> None:
+    feature_MF = np.array([[NAN, 1.5], [-3e38, 0.0], [2.0, NAN]], np.float32)
+    ranked = decode(answer(features_MF=feature_MF, feature_schema="f00d"), with_features=True)
+    np.testing.assert_array_equal(ranked.features_MF, feature_MF)
+    assert ranked.feature_schema == "f00d"
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+def test_a_stage_that_reads_no_features_returns_none(with_features: bool) -> None:
+    ranked = decode(answer(), with_features=with_features)
+    assert (ranked.features_MF, ranked.feature_schema) == (None, "")
+
+
+def test_no_candidates_have_no_features() -> None:
+    ranked = decode(RankResponse(offsets=[0, 0, 0], feature_schema="f00d"), with_features=True)
+    assert ranked.features_MF is not None
+    assert ranked.features_MF.shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("features", "schema", "message"),
+    [
+        (b"\0" * 24, "", "feature_schema is empty, but there are features"),
+        (b"", "f00d", "features has 0 values, which are no whole features of 3 candidates"),
+        (b"\0" * 28, "f00d", "features has 7 values, which are no whole features of 3 candidates"),
+        (b"\0" * 25, "f00d", "features has 25 bytes, which is not a multiple of 4"),
+        (np.array([0, 0, 0, INF, 0, 0], "<f4").tobytes(), "f00d", r"features\[1\] is infinite; a missing value is NaN"),
+    ],
+)
+def test_features_that_cannot_be_are_refused(features: bytes, schema: str, message: str) -> None:
+    response = answer()
+    response.features, response.feature_schema = features, schema
+    with pytest.raises(StageContractViolation, match=f"^rank broke its contract: {message}"):
+        decode(response, with_features=True)
+
+
+def test_features_without_candidates_are_refused() -> None:
+    with pytest.raises(
+        StageContractViolation, match="features has 1 values, which are no whole features of 0 candidates"
+    ):
+        decode(RankResponse(offsets=[0, 0, 0], features=b"\0" * 4, feature_schema="f00d"), with_features=True)
+
+
+def test_features_that_nobody_asked_for_are_refused() -> None:
+    with pytest.raises(StageContractViolation, match="feature_schema is set, but no features were asked for"):
+        decode(answer(features_MF=np.zeros((3, 1), np.float32), feature_schema="f00d"))
 
 
 @pytest.mark.parametrize(
