@@ -114,6 +114,7 @@ class StackPlan:
     clock: str  # "wall" or "data"
     igql_file: Path  # what the retrieval service sources from, unless `settings` names another
     takedown_file: Path  # media and accounts that nothing shows
+    funnel_log: Path | None = None  # where the gateway logs a sample of its requests; None for stacks that log nothing
     settings: Mapping[str, str] = field(
         default_factory=dict
     )  # further EXPLORE_ settings of all services, without the prefix
@@ -135,6 +136,8 @@ class StackPlan:
                 "VALKEY_URL": self.ports.valkey_url,
                 "CLOCK": self.clock,
             }
+            if self.funnel_log is not None:
+                settings["FUNNEL_LOG"] = str(self.funnel_log.resolve())
         query = {"IGQL_FILE": str(self.igql_file.resolve())} if service == "retrieval_svc" else {}
         return {f"EXPLORE_{name}": value for name, value in {**query, **self.settings, **settings}.items()}
 

@@ -4,6 +4,7 @@
 <home>/bundles/<version>/  published bundles; bundles/CURRENT names the one that serves
 <home>/training/<key>/     what an unfinished `train` would go on with (training.checkpoints)
 <home>/valkey/<name>/      user state, one directory per data set: another set has other users
+<home>/funnel/             the funnel log of the running stack (docs/funnel_log.md)
 <home>/run/                stack.json and logs of the running stack
 <home>/sourcing.igql       the query that sources candidates, for serving and for training; yours to edit
 """
@@ -34,6 +35,11 @@ class Workspace:
     def takedown_file(self) -> Path:
         """Media and accounts that must not be shown; need not exist."""
         return self.home / "takedowns.txt"
+
+    @property
+    def funnel(self) -> Path:
+        """The funnel log."""
+        return self.home / "funnel"
 
     def dataset(self, name: str) -> Path:
         return self.home / "data" / name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 
 import grpc.aio
 import valkey.asyncio
@@ -17,8 +18,11 @@ from gateway.clock import Clock, clock_from, wall_clock
 from gateway.config import GatewayConfig
 from gateway.fallback import PopularMedia
 from gateway.feedback import FeedbackServicer
+from gateway.funnel_files import FilesConfig, FunnelFiles
+from gateway.funnel_log import FunnelLog
+from gateway.funnel_pass import FunnelPass
 from gateway.page import PagePolicy
-from gateway.pipeline import Pipeline
+from gateway.pipeline import AfterPage, Pipeline, no_log
 from gateway.servicer import ExploreServicer
 from gateway.stages import RankingStage, SourcingStage
 from gateway.users import Users
@@ -59,6 +63,7 @@ class Gateway:
             Stage.RERANK: config.rerank_address,
         }
         self._rankers = {stage: RankingClient(self._channel(at), stage.value) for stage, at in addresses.items()}
+        self._funnel_log = self._open_funnel_log()
 
     def service(self) -> Service:
         """Both public services; ready once the bundle is loaded and its pipeline stands."""
@@ -86,11 +91,30 @@ class Gateway:
             rankers=[RankingStage(config.funnel.plan_of(stage), client) for stage, client in self._rankers.items()],
             policy=PagePolicy("default", tables[config.value_weights], config.diversity),
             bundle_version=bundle.version,
+            after_page=self._after_page(bundle),
         )
+
+    def _after_page(self, bundle: Bundle) -> AfterPage:
+        if self._funnel_log is None:
+            return no_log
+        start_ms = bundle.manifest.as_of_ms if self._config.clock == "data" else None
+        return partial(self._funnel_log.offer, clock_start_ms=start_ms)
+
+    def _open_funnel_log(self) -> FunnelLog | None:
+        config = self._config
+        if config.funnel_log is None or config.funnel_log_share == 0:
+            return None
+        files = FunnelFiles(
+            FilesConfig(config.funnel_log, config.funnel_log_mb * 1_000_000, config.funnel_log_requests)
+        )
+        funnel_pass = FunnelPass(config.funnel, self._rankers, config.funnel_log_deadline_s)
+        return FunnelLog(files, funnel_pass, config.funnel_log_share, config.funnel_log_roll_s)
 
     def _note(self) -> str:
         refused = "" if self._takedowns is None else self._takedowns.refused
-        return f"a changed file is refused, what was before goes on: {refused}" if refused else ""
+        notes = [f"a changed file is refused, what was before goes on: {refused}"] if refused else []
+        notes += [] if self._funnel_log is None else [self._funnel_log.note()]
+        return "; ".join(notes)
 
     def _now(self) -> int:
         return self._clock()
@@ -101,6 +125,8 @@ class Gateway:
         return channel
 
     async def _close(self) -> None:
+        if self._funnel_log is not None:
+            await self._funnel_log.close()
         await asyncio.gather(self._valkey.aclose(), *(channel.close(None) for channel in self._channels))
 
 

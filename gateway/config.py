@@ -69,6 +69,14 @@ class GatewayConfig(ServiceConfig):
     diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)
     non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
     takedown_file: Path | None = None  # for the fallback page too; looked at again whenever one is made
+    funnel_log: Path | None = (
+        None  # directory; what all stages think of all candidates of a sample of requests goes there
+    )
+    funnel_log_share: float = Field(default=0.01, ge=0, le=1)  # of the requests
+    funnel_log_mb: int = Field(default=1024, ge=1)  # the oldest files beyond it are removed
+    funnel_log_requests: int = Field(default=50, ge=1, le=1000)  # per file
+    funnel_log_roll_s: Seconds = 300.0  # a file that is not full is written after this time
+    funnel_log_deadline_s: Seconds = 5.0  # for scoring all candidates of one request
     clock: Literal["wall", "data"] = "wall"  # data: time starts where the bundle's log ends (docs/decisions/0004)
 
     @property

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.feed import FeedRequest, Page
+from gateway.feed import FeedItem, FeedRequest, Page
 from gateway.page import PagePolicy, compose, next_token
 from gateway.stages import Call, RankingStage, SourcingStage
 from gateway.trace import Trace
 from gateway.users import Users
 from serving.deadline import Budget
+
+AfterPage = Callable[[Call, Sequence[FeedItem]], None]
+
+
+def no_log(call: Call, items: Sequence[FeedItem]) -> None:
+    """Without a funnel log, a page leaves nothing behind."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Pipeline:
     rankers: Sequence[RankingStage]
     policy: PagePolicy
     bundle_version: str
+    after_page: AfterPage = no_log  # returns at once
 
     async def page(self, request: FeedRequest, budget: Budget, trace: Trace) -> Page:
         """One page. Whatever fails on the way is recorded in the trace and made up for; nothing but a bug raises."""
@@ -38,4 +45,5 @@ class Pipeline:
             items = compose(standing, request, self.policy, trace)
             run.candidates_out = len(items)
         await self.users.remember(request, np.array([item.media_id for item in items], dtype=np.int64), trace)
+        self.after_page(call, items)
         return Page(items, self.bundle_version, user.cold, next_token(request, items))

@@ -86,6 +86,7 @@ class RankingStage:
         with call.trace.timed(self._client.stage, count) as run:
             narrowed = await self._narrow(standing, call)
             run.candidates_out = len(narrowed.candidates)
+        call.trace.kept[self._client.stage] = narrowed.candidates.media_id_N
         return narrowed
 
     async def _narrow(self, standing: Standing, call: Call) -> Standing:

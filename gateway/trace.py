@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gateway.feed import Degradation, Reason, Standing
 from serving.columns import CandidateColumns
 
@@ -42,6 +45,9 @@ class Trace:
     sourced: CandidateColumns | None = None
     placements: dict[int, list[Placement]] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
+    kept: dict[str, NDArray[np.int64]] = field(
+        default_factory=dict
+    )  # media that each ranking stage let through, always
 
     def degrade(self, stage: str, reason: Reason, detail: str) -> None:
         """Records something that did not work; every one of them goes out with the response."""

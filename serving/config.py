@@ -47,8 +47,6 @@ class ServiceConfig(BaseSettings):
     reflection: bool = True
     onnx_threads: int = Field(default=1, ge=1, le=256)  # per session
     max_message_mb: int = Field(default=16, ge=1, le=1024)
-    request_log: Path | None = None  # directory; ranking services log a sample of their requests there
-    request_log_share: float = Field(default=0.01, ge=0, le=1)
 
     @property
     def max_message_bytes(self) -> int:

@@ -19,8 +19,7 @@ from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc
 from serving.columns import RankBatch
 from serving.config import ServiceConfig
 from serving.holder import Held, Holder, load_current
-from serving.request_log import RequestLog
-from serving.scorer import Scored, Scorer, Weights
+from serving.scorer import Scorer, Weights
 from serving.selection import select
 from serving.server import Service
 from serving.telemetry import Telemetry
@@ -40,13 +39,11 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         stage: str,
         scorers: Holder[Scorer],
         telemetry: Telemetry,
-        request_log: RequestLog | None = None,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._stage = stage
         self._scorers = scorers
         self._telemetry = telemetry
-        self._request_log = request_log
         self._worker = Worker(stage, max_waiting)
         self._unknown_tasks: set[tuple[str, str]] = set()
 
@@ -58,7 +55,6 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         weight_BT = self._weights(held, batch)
         scored = await self._worker.run(held.value.score, batch.contexts, batch.candidates, weight_BT)
         ranked = select(self._stage, scored, held.value.tasks, batch, held.version)
-        self._record(batch, scored, held)
         elapsed = time.perf_counter() - start
         self._telemetry.observe_stage(self._stage, "ok", elapsed)
         return encode_rank_response(replace(ranked, total_us=round(elapsed * 1e6)))
@@ -66,11 +62,6 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
     async def close(self) -> None:
         """Ends the worker; what waits is dropped."""
         self._worker.close()
-
-    def _record(self, batch: RankBatch, scored: Scored, held: Held[Scorer]) -> None:
-        """Logs the request if it is in the sample, behind the scoring that waits for the worker."""
-        if self._request_log is not None and self._request_log.wants(batch.request_id):
-            self._worker.later(self._request_log.write, batch, scored, held.value.tasks, held.version)
 
     def _weights(self, held: Held[Scorer], batch: RankBatch) -> Weights:
         """The tables as a matrix. Tasks that this bundle does not predict count as 0: an arm may be ahead of a bundle."""
@@ -88,10 +79,9 @@ def ranking_service(
     scorers: Holder[Scorer],
     load: Callable[[], Awaitable[None]],
     telemetry: Telemetry,
-    request_log: RequestLog | None = None,
 ) -> Service:
     """The service of one ranking stage; `load` puts a scorer into `scorers`."""
-    servicer = RankingServicer(stage, scorers, telemetry, request_log)
+    servicer = RankingServicer(stage, scorers, telemetry)
 
     def register(server: grpc.aio.Server) -> None:
         ranking_pb2_grpc.add_RankingServiceServicer_to_server(servicer, server)
@@ -106,12 +96,10 @@ def build_with(
 
     def build(config: ServiceConfig, telemetry: Telemetry) -> Service:
         store, scorers = BundleStore(config.bundle_root), Holder[Scorer]()
-        directory = config.request_log
-        log = RequestLog(directory, stage, config.request_log_share) if directory is not None else None
 
         async def load() -> None:
             await load_current(store, FINGERPRINT, lambda bundle: open_scorer(bundle, config.onnx_threads), scorers)
 
-        return ranking_service(stage, scorers, load, telemetry, log)
+        return ranking_service(stage, scorers, load, telemetry)
 
     return build

@@ -1,6 +1,6 @@
 """The seam between the ranking contract and a model. Knows neither messages nor gRPC.
 
-Shapes: B users, N candidates of all users, T tasks.
+Shapes: B users, N candidates of all users, T tasks, F dense features of the stage.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Scored:
     probability_NT: Float32 | None  # None for a scorer without tasks
     features_us: int
     model_us: int
-    dense_NF: Float32 | None = None  # the features that the model read, for the request log
+    dense_NF: Float32 | None = None  # the features that the model read, for those who ask for them
 
 
 class Scorer(Protocol):

@@ -32,10 +32,6 @@ class Worker:
         finally:
             self._waiting -= 1
 
-    def later(self, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Runs `work` behind what waits already; nobody waits for it."""
-        self._thread.submit(work, *args, **kwargs)
-
     def close(self) -> None:
         """Ends the thread; what waits is dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)

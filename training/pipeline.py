@@ -25,6 +25,7 @@ from training.datasets.examples import labelled
 from training.distillation import TrainedStudent
 from training.errors import FitError
 from training.event_log import EventLog
+from training.funnel_log import LoggedSlates
 from training.ig2vec import sessions, train_account_vectors
 from training.ig2vec_quality import Ig2vecQuality, evaluate, main_topics
 from training.progress import Progress, Steps
@@ -37,6 +38,7 @@ from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
 from training.sourcing import write_sourcing
 from training.two_tower import next_positive_recall, positives, train_media_vectors
 
+Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 _SLATE_USERS = 128  # users whose candidates are fetched and computed at once
@@ -78,11 +80,15 @@ def train(
     open_sourcing: Callable[[Path], Sourcing],
     steps: Steps,
     keep: Keeper | None = None,
+    logged: LoggedSlates | None = None,
 ) -> Trained:
     """Writes every file of a bundle into `staged`. `open_sourcing` gets `staged` once its sourcing files are written.
 
     What `keep` holds of an earlier run is not made again: vectors, sourcing files, slates, and models up to the epoch that they
     had reached. Examples are: they take seconds. The result is the same, bit for bit, as that of a run that was never killed.
+
+    The student learns from `logged` requests where there are any, else from slates that are made here; either way the funnel is
+    measured on made ones that taught nothing.
 
     Raises FitError when the log is too short for the recipe, ExportError when a graph differs from its network.
     """
@@ -99,13 +105,16 @@ def train(
 
     slates = run.slates(items, open_sourcing(staged))
     taught, measured = _split(slates)
-    student = run.student(taught, deep)
+    lesson = run.lesson(taught, deep) if logged is None else (logged.slates, logged.teacher_N)
+    student = run.student(*lesson)
     models = _Models(deep, light, student)
 
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
     metrics |= {"parity": parity, **published, "two_tower": run.sourcing_recall(items)}
+    made = {"source": "generated", "requests": len(taught), "bundles": []}
+    metrics["slates"] = made if logged is None else logged.about()
     metrics["ig2vec"] = asdict(run.account_quality(items))
     return Trained(deep.tasks, run.cuts, plain(metrics))
 
@@ -255,12 +264,16 @@ class _Run:
             report(min(start + _SLATE_USERS, len(users)), len(users))
         return join(parts)
 
-    def student(self, slates: Slates, deep: TrainedRerank) -> TrainedStudent:
-        """The prerank student of the deep ranker's order over whole slates."""
+    def lesson(self, slates: Slates, deep: TrainedRerank) -> tuple[Slates, Float32]:
+        """What the student is taught: slates, and the deep ranker's value of every candidate."""
         weights = self.recipe.value_weights["default"]
         teacher_N = self.keep.arrays(
             "teacher scores", lambda: {"teacher_N": distillation.teacher_scores(deep, slates, weights)}
         )["teacher_N"]
+        return slates, teacher_N
+
+    def student(self, slates: Slates, teacher_N: Float32) -> TrainedStudent:
+        """The prerank student of the teacher's order over whole slates."""
         with self.steps.step("student (prerank)") as report:
             kept = self.keep.checkpoint("student")
             return distillation.train_student(self.recipe.student, slates, teacher_N, report, kept)

@@ -77,6 +77,7 @@ def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
             run=Path(scratch) / "run",
             user_state=Path(scratch) / "valkey",
             clock="data",
+            funnel_log=None,
         )
         with progress.step("starting a stack"):
             stack = stacks.start(plan, users_of(root), lambda _: None)

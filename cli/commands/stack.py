@@ -131,6 +131,7 @@ def stack_plan(workspace: Workspace, manifest: Manifest, ports: Ports) -> StackP
         clock=clock_for(manifest),
         igql_file=workspace.query_file(),
         takedown_file=workspace.takedown_file,
+        funnel_log=workspace.funnel,
     )
 
 

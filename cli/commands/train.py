@@ -37,20 +37,29 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.")] = None,
     activate: Annotated[bool, typer.Option(help="Make the bundle the one that serves.")] = True,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if an earlier run can be resumed.")] = False,
+    funnel_log: Annotated[
+        Path | None, typer.Option(help="Teach the prerank student with what serving logged here, such as HOME/funnel.")
+    ] = None,
 ) -> None:
     """Train every stage on the data set in use and publish a bundle.
 
     A run that was killed is resumed by the same command, at the last epoch that it finished, and ends with the same weights and
-    metrics as if nothing had happened. The same command means the same recipe, seed, data, query file and software; after
-    a change of any of them training starts over. What a run keeps for that lies in HOME/training and goes when its bundle is
+    metrics as if nothing had happened. The same command means the same recipe, seed, data, query file, funnel log and software;
+    after a change of any of them training starts over. What a run keeps for that lies in HOME/training and goes when its bundle is
     published; what unfinished runs left there goes after a week.
     """
     workspace: Workspace = context.obj
-    train_bundle(workspace, data or workspace.current_dataset(), recipe, seed, activate, fresh)
+    train_bundle(workspace, data or workspace.current_dataset(), recipe, seed, activate, fresh, funnel_log)
 
 
 def train_bundle(
-    workspace: Workspace, data: Path, recipe_name: str, seed: int | None, activate: bool, fresh: bool = False
+    workspace: Workspace,
+    data: Path,
+    recipe_name: str,
+    seed: int | None,
+    activate: bool,
+    fresh: bool = False,
+    funnel_log: Path | None = None,
 ) -> Manifest:
     """Trains, publishes and, if asked, activates. Nothing is published when it is interrupted; the next call resumes it."""
     from cli.sourcing import candidates_depend_on, open_sourcing
@@ -58,6 +67,7 @@ def train_bundle(
     from training import pipeline
     from training.checkpoints import open_run
     from training.datasets import load
+    from training.funnel_log import read_funnel_log
     from training.recipes import RECIPES
     from training.run_key import run_key
 
@@ -69,11 +79,15 @@ def train_bundle(
         progress = stack.enter_context(steps())
         with progress.step("reading and checking the data set"):
             dataset = load(data)
-            key = run_key(recipe, dataset, candidates_depend_on(igql_file))
+        weights, logged = recipe.value_weights["default"], None
+        if funnel_log is not None:
+            with progress.step("reading and checking the funnel log"):
+                logged = read_funnel_log(funnel_log, dataset.as_of_ms, weights, recipe.n_slates)
+        key = run_key(recipe, dataset, candidates_depend_on(igql_file), *([logged.digest] if logged else []))
         run = stack.enter_context(open_run(workspace.training, key, progress.say, fresh))
         staged = stack.enter_context(store.stage())
         sourcing = partial(open_sourcing, igql_file=igql_file)
-        trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run)
+        trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run, logged)
         with progress.step("publishing the bundle"):
             manifest = store.publish(
                 staged,

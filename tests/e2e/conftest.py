@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from cli import stack as stacks
 from cli.commands.data import WorldSize, make_simulated
 from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.commands.train import train_bundle
-from cli.stack import Ports, RunningStack, StackPlan
+from cli.stack import Ports, RunningStack, StackPlan, describe
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 from training.datasets import Dataset, load
+
+LOGGED_REQUESTS = 200
+REQUESTS_PER_FILE = 20
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,15 @@ def start_stack(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) 
     """Starts stacks on free ports with their own Valkey, and ends them."""
     running: list[Served] = []
 
-    def start(settings: dict[str, str] | None = None) -> Served:
+    def start(settings: Mapping[str, str] | None = None) -> Served:
         scratch = tmp_path_factory.mktemp("stack")
         data = workspace.dataset("simulated")
         plan = replace(
             stack_plan(workspace, active_manifest(workspace), Ports.free()),
             run=scratch / "run",
             user_state=scratch / "valkey",
-            settings=settings or {},
+            funnel_log=scratch / "funnel",
+            settings={"FUNNEL_LOG_SHARE": "0"} | dict(settings or {}),
         )
         served = Served(workspace, load(data), stacks.start(plan, users_of(data), lambda _: None), plan)
         running.append(served)
@@ -68,11 +72,18 @@ def start_stack(workspace: Workspace, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def served(start_stack: Callable[..., Served], request_logs: Path) -> Served:
-    """The stack that tests only ask, never break. Its ranking services log every request."""
-    return start_stack({"REQUEST_LOG": str(request_logs), "REQUEST_LOG_SHARE": "1"})
+def served(start_stack: Callable[..., Served]) -> Served:
+    """The stack that tests only ask, never break. Its gateway logs every request that it can."""
+    return start_stack({"FUNNEL_LOG_SHARE": "1", "FUNNEL_LOG_REQUESTS": str(REQUESTS_PER_FILE)})
 
 
 @pytest.fixture(scope="session")
-def request_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("request-logs")
+def funnel_log(served: Served) -> Path:
+    """The log after pages for so many users that LOGGED_REQUESTS of them are in it."""
+    directory = served.plan.funnel_log
+    assert directory is not None
+    for user in served.dataset.users["user_id"]:
+        served.page(user)
+        if len(list(directory.glob("funnel-*.parquet"))) * REQUESTS_PER_FILE >= LOGGED_REQUESTS:
+            return directory
+    raise AssertionError(describe(served.stack.processes[-1], served.stack.ports).note)

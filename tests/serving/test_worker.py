@@ -28,13 +28,3 @@ async def test_calls_beyond_the_queue_are_shed_and_those_in_it_are_served() -> N
         await worker.run(go.wait)
     go.set()
     assert await asyncio.gather(*waiting) == [True, True]
-
-
-async def test_later_work_runs_behind_what_waits() -> None:
-    worker, order = Worker("w"), list[str]()
-    first = asyncio.create_task(worker.run(order.append, "first"))
-    await asyncio.sleep(0)
-    worker.later(order.append, "later")
-    await worker.run(order.append, "last")
-    await first
-    assert order == ["first", "later", "last"]
