@@ -37,7 +37,7 @@ class FunnelLog:
         self._task: asyncio.Task[None] | None = None
         self._rolling: asyncio.Task[None] | None = None
         self._closed = False
-        self.dropped = self.failed = 0
+        self.logged = self.dropped = self.failed = 0
         self._failure = ""
 
     def wants(self, request_id: str) -> bool:
@@ -64,10 +64,10 @@ class FunnelLog:
     def note(self) -> str:
         """What has become of the sampled requests since the start, for people."""
         files = self._files
-        parts = [f"{files.written + files.waiting} requests", f"{files.bytes_on_disk / 1e6:.1f} MB on disk"]
+        parts = [f"{self.logged} requests", f"{files.bytes_on_disk / 1e6:.1f} MB on disk"]
         parts += [f"{self.dropped} dropped because another was being logged"] if self.dropped else []
         parts += [f"{self.failed} without an answer of every stage ({self._failure})"] if self.failed else []
-        parts += [f"{files.lost} that the disk refused"] if files.lost else []
+        parts += [f"{files.lost} of them refused by the disk"] if files.lost else []
         return f"funnel log: {', '.join(parts)}"
 
     async def idle(self) -> None:
@@ -85,7 +85,7 @@ class FunnelLog:
             task.cancel()
         if running:
             await asyncio.wait(running)
-        await self._worker.run(self._files.roll)
+        await self._roll()
         self._worker.close()
 
     async def _log_request(
@@ -106,6 +106,7 @@ class FunnelLog:
                 dropped_at_N=_dropped_at(candidates, call, items),
             )
             await self._worker.run(self._files.add, record)
+            self.logged += 1
             if self._files.waiting and self._rolling is None:
                 self._rolling = asyncio.create_task(self._roll_later())
         except CallError as error:
@@ -122,9 +123,15 @@ class FunnelLog:
     async def _roll_later(self) -> None:
         try:
             await asyncio.sleep(self._roll_s)
-            await self._worker.run(self._files.roll)
+            await self._roll()
         finally:
             self._rolling = None
+
+    async def _roll(self) -> None:
+        try:
+            await self._worker.run(self._files.roll)
+        except Exception:  # nor of the gateway's end
+            _log.exception("the funnel log could not be written")
 
 
 def _positions(candidates: CandidateColumns, items: Sequence[FeedItem]) -> Int64:

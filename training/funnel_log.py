@@ -161,11 +161,11 @@ def _features(frame: pl.DataFrame, file: str) -> pl.Series:
 
 def _check_requests(frame: pl.DataFrame, file: str, seen: set[str]) -> None:
     request = frame[Name.REQUEST_ID]
-    twice = frame.select(pl.struct(Name.REQUEST_ID, Name.MEDIA_ID).is_duplicated()).to_series()
-    refuse(frame[Name.MEDIA_ID], twice, file, "the request has this media twice", _ADVICE)
     starts = request != request.shift(1)
     again = starts.fill_null(True) & ~request.is_first_distinct()
     refuse(request, again, file, "the rows of this request do not lie together", _ADVICE)
+    twice = frame.select(pl.struct(Name.REQUEST_ID, Name.MEDIA_ID).is_duplicated()).to_series()
+    refuse(frame[Name.MEDIA_ID], twice, file, "the request has this media twice", _ADVICE)
     ids = request.unique(maintain_order=True)
     refuse(
         request, request.is_in(ids.filter(ids.is_in(list(seen)))), file, "another file has this request too", _ADVICE

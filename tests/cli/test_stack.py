@@ -40,6 +40,12 @@ def test_settings_of_a_stack_name_another_query_file(plan: StackPlan) -> None:
     assert _query_of(replace(plan, settings={"IGQL_FILE": "x.igql"}))["retrieval_svc"] == "x.igql"
 
 
+def test_only_the_gateway_is_told_where_the_funnel_log_is(plan: StackPlan, tmp_path: Path) -> None:
+    told = {service: plan.environment(service).get("EXPLORE_FUNNEL_LOG") for service in SERVICES}
+    assert told == {**dict.fromkeys(SERVICES), "gateway": str(tmp_path / "funnel")}
+    assert "EXPLORE_FUNNEL_LOG" not in replace(plan, funnel_log=None).environment("gateway")
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
     [

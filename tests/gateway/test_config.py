@@ -20,6 +20,16 @@ def test_a_stage_that_keeps_more_than_the_one_before_is_refused() -> None:
         Funnel(prerank=StagePlan(keep=600, share=0.5))
 
 
+@pytest.mark.parametrize("share", [-0.01, 1.01, float("nan")])
+def test_a_share_outside_its_range_is_refused(share: float) -> None:
+    with pytest.raises(ValidationError, match="funnel_log_share"):
+        GatewayConfig(funnel_log_share=share)
+
+
+def test_a_gateway_logs_nothing_unless_it_is_told_where() -> None:
+    assert (GatewayConfig().funnel_log, GatewayConfig().funnel_log_share) == (None, 0.01)
+
+
 def test_a_page_larger_than_the_last_stage_is_refused() -> None:
     with pytest.raises(ValidationError, match="more than the last stage keeps"):
         GatewayConfig(page_size=51)

@@ -107,6 +107,15 @@ async def test_a_request_that_a_stage_does_not_judge_is_not_logged(tmp_path: Pat
     assert (files_in(tmp_path), log.failed) == ([], 1)
 
 
+async def test_a_broken_disk_is_counted_and_no_concern_of_requests(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a file where the directory should be")
+    async with logging_to(tmp_path / "log", requests=1) as log:
+        for request_id in ("r1", "r2"):
+            log.offer(call(request_id), PAGE)
+            await log.idle()
+        assert log.note() == "funnel log: 2 requests, 0.0 MB on disk, 2 of them refused by the disk"
+
+
 async def test_without_features_there_is_nothing_to_train_on(tmp_path: Path) -> None:
     async with logging_to(tmp_path, rerank=PassThroughScorer()) as log:
         log.offer(call(), PAGE)
@@ -130,6 +139,18 @@ async def test_a_bug_in_the_log_is_logged_and_the_next_request_goes_on(
         log.offer(call("r2"), PAGE)
         await log.idle()
     assert logged(tmp_path)["request_id"].unique().to_list() == ["r2"]
+
+
+async def test_a_bug_in_writing_does_not_keep_the_gateway_from_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: FunnelFiles) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(FunnelFiles, "roll", broken)
+    async with logging_to(tmp_path) as log:
+        await log.close()
+    assert "the funnel log could not be written" in caplog.text
 
 
 async def test_a_file_that_is_not_full_is_written_in_time(tmp_path: Path) -> None:
