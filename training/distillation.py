@@ -5,9 +5,10 @@ Shapes: N candidates of all slates, B slates (one user each), R slates of one ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +22,8 @@ from features.schema import Stage, of_stage
 from training.checkpoints import Checkpoint
 from training.errors import FitError
 from training.fit import CurvePoint, FitConfig, Progress, fit, seeded
-from training.losses import softmax_cross_entropy, truncated_list_mle
+from training.funnel import FunnelSizes
+from training.list_losses import lambda_loss, softmax_cross_entropy, top_set_cross_entropy, truncated_list_mle
 from training.models.candidate_rows import Batcher, CandidateRows
 from training.models.student import PrerankStudent
 from training.slates import Slates
@@ -61,33 +63,42 @@ def popularity_scores(slates: Slates) -> Float32:
 
 
 class ListLoss(StrEnum):
-    """What the student minimises (algorithms.md, section 6 compares them)."""
+    """What the student minimises (docs/benchmarks/student.md compares them)."""
 
     LIST_MLE = "list_mle"
     SOFTMAX = "softmax"
+    LAMBDA_RANK = "lambda_rank"
+    NDCG_LOSS2PP = "ndcg_loss2pp"
+    PSELECT = "pselect"
 
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """The student. `top` places of the teacher's order count for ListMLE, `temperature` is that of softmax."""
+    """The student. Which places of the teacher's order count, and how much, follows from `sizes`.
+
+    ListMLE learns the order of what rank lets through, PSelect the set that prerank does, and the losses made of pairs have a gain
+    for each of the three sets that an item is in. `temperature` is that of softmax, `mu` the weight of NDCG-Loss2++.
+    """
 
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=10, batch_rows=8192, patience=4))
     loss: ListLoss = ListLoss.LIST_MLE
-    top: int = 50
+    sizes: FunnelSizes = field(default_factory=FunnelSizes)
     temperature: float = 0.5
+    mu: float = 10.0
     valid_every: int = 10  # every tenth slate is held out for early stopping
 
 
 @dataclass(frozen=True)
 class TrainedStudent:
-    """The student and its learning curve."""
+    """The student and its learning curve. `stage` says whose features it sees; only those of prerank can be served."""
 
     model: PrerankStudent
     curve: tuple[CurvePoint, ...]
+    stage: Stage = Stage.PRERANK
 
     def scores(self, rows: CandidateRows) -> Float32:
         """Score of every candidate, [N]; only the order inside a slate has a meaning."""
-        batcher = Batcher(rows, Stage.PRERANK)
+        batcher = Batcher(rows, self.stage)
         with torch.inference_mode():
             score_N: Float32 = self.model(batcher.dense(torch.arange(len(rows.row_N)))).numpy()
         return score_N
@@ -99,8 +110,9 @@ def train_student(
     teacher_N: Float32,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    stage: Stage = Stage.PRERANK,
 ) -> TrainedStudent:
-    """A student of the teacher's order over whole slates, discarded candidates included.
+    """A student of the teacher's order over whole slates, discarded candidates included, on the features of `stage`.
 
     Raises FitError for fewer than two slates, for teacher scores that are not finite, and as `fit` does.
     """
@@ -111,9 +123,11 @@ def train_student(
     held_out_B = np.arange(len(slates)) % min(config.valid_every, len(slates)) == 0
     train_B, valid_B = np.flatnonzero(~held_out_B), np.flatnonzero(held_out_B)
     with seeded(config.fit.seed):
-        model = PrerankStudent(of_stage(FEATURES, Stage.PRERANK))
-    batcher, teacher = Batcher(slates, Stage.PRERANK), torch.from_numpy(teacher_N.astype(np.float32))
+        model = PrerankStudent(of_stage(FEATURES, stage))
+    batcher, teacher = Batcher(slates, stage), torch.from_numpy(teacher_N.astype(np.float32))
     model.dense.fit(batcher.dense(torch.from_numpy(np.flatnonzero(~held_out_B[slates.request_N]))).numpy())
+
+    list_loss = _list_loss(config)
 
     def loss_of(slate_R: Int64) -> Tensor:
         candidate_N, place_N = batcher.candidates_of(slate_R)
@@ -124,7 +138,7 @@ def train_student(
         teacher_BC[place_N, column_N] = teacher[candidate_N]
         mask_BC = torch.zeros(shape, dtype=torch.bool)
         mask_BC[place_N, column_N] = True
-        return _list_loss(config, score_BC, teacher_BC, mask_BC)
+        return list_loss(score_BC, teacher_BC, mask_BC)
 
     curve = fit(
         model,
@@ -136,10 +150,17 @@ def train_student(
         progress=progress,
         checkpoint=checkpoint,
     )
-    return TrainedStudent(model, curve)
+    return TrainedStudent(model, curve, stage)
 
 
-def _list_loss(config: StudentConfig, score_BC: Tensor, teacher_BC: Tensor, mask_BC: Tensor) -> Tensor:
-    if config.loss is ListLoss.SOFTMAX:
-        return softmax_cross_entropy(score_BC, teacher_BC, mask_BC, config.temperature)
-    return truncated_list_mle(score_BC, teacher_BC, mask_BC, config.top)
+def _list_loss(config: StudentConfig) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Of scores, teacher and mask, [B, C] each."""
+    sizes = (config.sizes.page, config.sizes.rank, config.sizes.prerank)
+    losses: dict[ListLoss, Callable[..., Tensor]] = {
+        ListLoss.LIST_MLE: partial(truncated_list_mle, top=config.sizes.rank),
+        ListLoss.SOFTMAX: partial(softmax_cross_entropy, temperature=config.temperature),
+        ListLoss.LAMBDA_RANK: partial(lambda_loss, sizes=sizes),
+        ListLoss.NDCG_LOSS2PP: partial(lambda_loss, sizes=sizes, mu=config.mu),
+        ListLoss.PSELECT: partial(top_set_cross_entropy, top=config.sizes.prerank),
+    }
+    return losses[config.loss]

@@ -13,10 +13,12 @@ from tests.training.models.worlds import DENSE_SIGNAL, slates
 from training.distillation import ListLoss, StudentConfig, popularity_scores, teacher_scores, train_student
 from training.errors import FitError
 from training.fit import FitConfig
+from training.funnel import FunnelSizes
 from training.metrics import recall_at_k
 from training.models.candidate_rows import CandidateRows
 
 FIT = FitConfig(epochs=6, learning_rate=1e-2, batch_rows=1000)
+SIZES = FunnelSizes(prerank=30, rank=20, page=10)
 SLATES = slates(80)
 
 
@@ -35,7 +37,7 @@ def teacher(signal: int = DENSE_SIGNAL) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("loss", ListLoss)
 def test_the_student_finds_the_teachers_best(loss: ListLoss) -> None:
-    trained = train_student(StudentConfig(fit=FIT, loss=loss, top=20), SLATES, teacher())
+    trained = train_student(StudentConfig(fit=FIT, loss=loss, sizes=SIZES), SLATES, teacher())
     fresh = slates(30, seed=9)
     best_BC = fresh.padded(np.nan_to_num(fresh.dense_NF[:, DENSE_SIGNAL]), -np.inf)
     relevant_BC = best_BC >= -np.sort(-best_BC, axis=1)[:, 9:10]
