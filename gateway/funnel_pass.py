@@ -39,6 +39,7 @@ class FunnelPass:
 
     def __init__(self, funnel: Funnel, clients: Mapping[Stage, RankingClient], deadline_s: float) -> None:
         self._clients, self._deadline_s = clients, deadline_s
+        self._history = {stage: funnel.plan_of(stage).history for stage in Stage}
         self._part = {
             Stage.PRERANK: funnel.retrieval.keep,
             Stage.RANK: funnel.prerank.keep,
@@ -58,7 +59,7 @@ class FunnelPass:
     async def _ask(self, stage: Stage, call: Call, part: CandidateColumns, budget: Budget) -> Ranked:
         keep, with_features = [len(part)], stage is Stage.RERANK
         request = encode_rank_request(
-            call.messages,
+            call.user.messages(self._history[stage]),
             part,
             weights=[call.weights],
             keep=keep,

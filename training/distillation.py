@@ -78,10 +78,12 @@ class StudentConfig:
 
     ListMLE learns the order of what rank lets through, PSelect the set that prerank does, and the losses made of pairs have a gain
     for each of the three sets that an item is in. `temperature` is that of softmax, `mu` the weight of NDCG-Loss2++.
+    With `compare_losses` the pipeline trains a student for each and keeps the best (`student_choice.py`), whatever `loss` says.
     """
 
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=10, batch_rows=8192, patience=4))
     loss: ListLoss = ListLoss.LIST_MLE
+    compare_losses: tuple[ListLoss, ...] = ()
     sizes: FunnelSizes = field(default_factory=FunnelSizes)
     temperature: float = 0.5
     mu: float = 10.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from bundles import layout
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UserContexts, newest
 from features.item_table import ItemTable
 from features.schema import Stage
-from training import distillation, export, funnel, rankers
+from training import distillation, export, funnel, rankers, student_choice
 from training.checkpoints import Keeper, KeepNothing
 from training.contexts import ContextLog
 from training.datasets import Dataset
@@ -106,13 +107,13 @@ def train(
     slates = run.slates(items, open_sourcing(staged))
     taught, measured = _split(slates)
     lesson = run.lesson(taught, deep) if logged is None else (logged.slates, logged.teacher_N)
-    student = run.student(*lesson)
+    student, losses = run.student(*lesson, light)
     models = _Models(deep, light, student)
 
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
-    metrics |= {"parity": parity, **published, "two_tower": run.sourcing_recall(items)}
+    metrics |= {"student_losses": losses, "parity": parity, **published, "two_tower": run.sourcing_recall(items)}
     made = {"source": "generated", "requests": len(taught), "bundles": []}
     metrics["slates"] = made if logged is None else logged.about()
     metrics["ig2vec"] = asdict(run.account_quality(items))
@@ -272,11 +273,19 @@ class _Run:
         )["teacher_N"]
         return slates, teacher_N
 
-    def student(self, slates: Slates, teacher_N: Float32) -> TrainedStudent:
-        """The prerank student of the teacher's order over whole slates."""
+    def student(
+        self, slates: Slates, teacher_N: Float32, light: TrainedRank
+    ) -> tuple[TrainedStudent, dict[str, Any]]:
+        """The prerank student of the teacher's order over whole slates, and how its loss was chosen."""
+        config, weights = self.recipe.student, self.recipe.value_weights["default"]
+        if config.compare_losses:
+            rank = partial(distillation.teacher_scores, light, value_weights=weights)
+            choice = student_choice.choose_student(config, slates, teacher_N, rank, self.steps, self.keep)
+            return choice.student, choice.metrics()
         with self.steps.step("student (prerank)") as report:
             kept = self.keep.checkpoint("student")
-            return distillation.train_student(self.recipe.student, slates, teacher_N, report, kept)
+            student = distillation.train_student(config, slates, teacher_N, report, kept)
+        return student, student_choice.not_compared(config.loss)
 
     def export(self, models: _Models, items: ItemTable, sample: RankingSet, staged: Path) -> dict[str, float]:
         """The three graphs, and the largest difference of each to its network on `sample`."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from features.counters import DAY_MS, HOUR_MS
-from training.distillation import StudentConfig
+from training.distillation import ListLoss, StudentConfig
 from training.fit import FitConfig
 from training.ig2vec import Ig2vecConfig
 from training.models.id_embeddings import EmbeddingConfig
@@ -71,6 +71,10 @@ class Recipe:
             rank=replace(self.rank, fit=replace(self.rank.fit, seed=seed)),
             student=replace(self.student, fit=replace(self.student.fit, seed=seed)),
         )
+
+    def comparing_losses(self) -> Recipe:
+        """The same run with a student for every loss, of which the best is kept."""
+        return replace(self, student=replace(self.student, compare_losses=tuple(ListLoss)))
 
 
 def default() -> Recipe:

@@ -40,6 +40,9 @@ def train(
     funnel_log: Annotated[
         Path | None, typer.Option(help="Teach the prerank student with what serving logged here, such as HOME/funnel.")
     ] = None,
+    compare_losses: Annotated[
+        bool, typer.Option("--compare-losses", help="Train a prerank student per loss and keep the best.")
+    ] = False,
 ) -> None:
     """Train every stage on the data set in use and publish a bundle.
 
@@ -49,7 +52,9 @@ def train(
     published; what unfinished runs left there goes after a week.
     """
     workspace: Workspace = context.obj
-    train_bundle(workspace, data or workspace.current_dataset(), recipe, seed, activate, fresh, funnel_log)
+    train_bundle(
+        workspace, data or workspace.current_dataset(), recipe, seed, activate, fresh, funnel_log, compare_losses
+    )
 
 
 def train_bundle(
@@ -60,6 +65,7 @@ def train_bundle(
     activate: bool,
     fresh: bool = False,
     funnel_log: Path | None = None,
+    compare_losses: bool = False,
 ) -> Manifest:
     """Trains, publishes and, if asked, activates. Nothing is published when it is interrupted; the next call resumes it."""
     from cli.sourcing import candidates_depend_on, open_sourcing
@@ -74,6 +80,7 @@ def train_bundle(
     if recipe_name not in RECIPES:
         raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
     recipe = RECIPES[recipe_name]() if seed is None else RECIPES[recipe_name]().seeded(seed)
+    recipe = recipe.comparing_losses() if compare_losses else recipe
     store, igql_file = workspace.bundles(), workspace.query_file()
     with ExitStack() as stack:
         progress = stack.enter_context(steps())
@@ -179,7 +186,18 @@ def metrics_tables(manifest: Manifest) -> Group:
         if orphans
         else []
     )
-    return Group(ranked, kept, *lost)
+    return Group(ranked, kept, *_loss_lines(metrics.get("student_losses")), *lost)
+
+
+def _loss_lines(losses: dict[str, Any] | None) -> list[Text]:
+    """Which loss the student learned from. A bundle of an earlier release does not say."""
+    if losses is None:
+        return []
+    chosen, table = losses["chosen"], losses["table"]
+    if not table:
+        return [Text(f"prerank learned from {chosen}, which the recipe names; --compare-losses tries them all")]
+    recall = _interval(table[chosen]["recall_page"])
+    return [Text(f"prerank learned from {chosen}, the best of {len(table)} losses: it keeps {recall} of the best 25")]
 
 
 def _of_tasks(tables: Any, tasks: tuple[str, ...]) -> dict[str, dict[str, float]]:
