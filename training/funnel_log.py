@@ -207,6 +207,9 @@ def _slates(frame: pl.DataFrame, value_weights: Mapping[str, float]) -> _Part:
         history_row_BL=np.zeros((len(count_B), 0), dtype=np.int32),
         history_action_BL=np.zeros((len(count_B), 0), dtype=np.uint8),
         history_age_ms_BL=np.zeros((len(count_B), 0), dtype=np.int64),
+        related_row_NS=np.zeros((len(frame), 0), dtype=np.int32),
+        related_action_NS=np.zeros((len(frame), 0), dtype=np.uint8),
+        related_age_hours_NS=np.zeros((len(frame), 0), dtype=np.float32),
     )
     teacher_N = (frame.select(tasks).to_numpy() @ weight_T).astype(np.float32)
     return _Part(slates, teacher_N, frame[Name.BUNDLE_VERSION][0])

@@ -273,9 +273,7 @@ class _Run:
         )["teacher_N"]
         return slates, teacher_N
 
-    def student(
-        self, slates: Slates, teacher_N: Float32, light: TrainedRank
-    ) -> tuple[TrainedStudent, dict[str, Any]]:
+    def student(self, slates: Slates, teacher_N: Float32, light: TrainedRank) -> tuple[TrainedStudent, dict[str, Any]]:
         """The prerank student of the teacher's order over whole slates, and how its loss was chosen."""
         config, weights = self.recipe.student, self.recipe.value_weights["default"]
         if config.compare_losses:

@@ -22,7 +22,6 @@ from serving.deadline import Budget
 from serving.scorer import PassThroughScorer, Scored, Scorer, Weights
 from serving.server import Service
 from serving.testing import ranking_double, serve
-from serving.wire import encode_contexts
 from tests.gateway.feeds import NOW_MS, candidates, feed_request
 
 FUNNEL = Funnel(
@@ -79,7 +78,7 @@ def call(request_id: str = "r1", sourced: CandidateColumns | None = None) -> Cal
     }
     user = FeedUser(EMPTY.context("42", NOW_MS, ""), np.empty(0, dtype=np.int64))
     request = replace(feed_request(), request_id=request_id)
-    return Call(request, user, encode_contexts(user.contexts), {"like": 2.0}, "v1", Budget(10), trace)
+    return Call(request, user, {"like": 2.0}, "v1", Budget(10), trace)
 
 
 PAGE = (FeedItem(101, 2, 25, 0.2, 1.0, {"like": 0.1}, "trending", "", 0),)

@@ -17,6 +17,7 @@ from training.datasets.contract import TIME
 from training.distillation import StudentConfig, train_student
 from training.errors import DatasetError, FitError
 from training.fit import FitConfig
+from training.funnel import FunnelSizes
 from training.funnel_log import INCOMPLETE, OTHER_FEATURES, TOO_LATE, LoggedSlates, read_funnel_log
 from training.metrics import recall_at_k
 
@@ -105,7 +106,7 @@ def test_a_student_learns_from_a_log(tmp_path: Path) -> None:
     feature_NF[:, column] = np.nan_to_num(value_N)
     features = pl.Series("features", feature_NF, dtype=pl.Array(pl.Float32, WIDTH))
     logged = read(write(tmp_path, frame.with_columns(features)))
-    config = StudentConfig(fit=FitConfig(epochs=6, learning_rate=1e-2, batch_rows=1000), top=20)
+    config = StudentConfig(fit=FitConfig(epochs=6, learning_rate=1e-2, batch_rows=1000), sizes=FunnelSizes(rank=20))
     student = train_student(config, logged.slates, logged.teacher_N)
     best_BC = logged.slates.padded(logged.teacher_N, -np.inf)
     relevant_BC = best_BC >= -np.sort(-best_BC, axis=1)[:, 4:5]
