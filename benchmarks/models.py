@@ -23,13 +23,13 @@ from benchmarks.kuairand import TEST_END, slice_recipe, until
 from benchmarks.models_libraries import HINTS
 from benchmarks.models_rows import TASKS_TO_LEAD, Rows, make_rows
 from benchmarks.models_runs import DEEP, MODELS, TREES, TREES_WITH_IDS, Run, runs
-from benchmarks.models_score import Judge, Judged
 from benchmarks.report import TABLES, Check, Result, at_least, command_line, finish
 from cli.progress import Steps, steps
 from training.datasets import simulate
 from training.datasets.kuairand import import_kuairand
 from training.pipeline import plain
 from training.recipes import RECIPES
+from training.resampling import Draws, Judge, Judged
 
 LEAD_OVER_TREES = 0.005
 QUICK_LEAD = -0.05  # a tiny world tells no more than that nothing broke
@@ -55,8 +55,9 @@ def main() -> int:
                 report(len(found), len(present))
         with progress.step("intervals") as report:
             judged: _Judged = {}
+            draws = Draws(rows.test.user_N, arguments.resamples)
             for number, task in enumerate(rows.tasks):
-                judged[task] = _judge(rows, number, found, arguments.resamples)
+                judged[task] = _judge(rows, number, found, draws)
                 report(number + 1, len(rows.tasks))
     left_out = {model.name: HINTS[model.library] for model in absent if model.library}
     return _finish(arguments, rows, found, judged, left_out)
@@ -74,9 +75,9 @@ def _rows(arguments: argparse.Namespace, scratch: Path, progress: Steps) -> Rows
     return make_rows(recipe.seeded(1), dataset, progress)
 
 
-def _judge(rows: Rows, task: int, found: Mapping[str, Run], resamples: int) -> dict[str, tuple[Judged, Judged]]:
+def _judge(rows: Rows, task: int, found: Mapping[str, Run], draws: Draws) -> dict[str, tuple[Judged, Judged]]:
     """AUC and GAUC of every model on one task."""
-    judge = Judge(rows.labels(rows.test)[:, task], rows.test.user_N, resamples)
+    judge = Judge(rows.labels(rows.test)[:, task], draws)
     scores = {name: np.ascontiguousarray(run.probability_SNT[:, :, task]) for name, run in found.items()}
     return {name: (judge.auc(score_SN), judge.gauc(score_SN)) for name, score_SN in scores.items()}
 

@@ -89,6 +89,23 @@ class BundleStore:
         """All published versions, oldest first."""
         return versions_in(self.root)
 
+    def find(self, name: str) -> str:
+        """The version that a person means by "current", "active", "previous", or the beginning of a version or of its hash.
+
+        Raises BundleMissing for a name that means no version or several, telling which there are.
+        """
+        if name in {"current", "active", "previous"}:
+            pointed = self.previous_version() if name == "previous" else self.current_version()
+            if pointed is None:
+                raise BundleMissing(f"there is no {name} bundle in {self.root}; activate one, or name a version")
+            return pointed
+        matching = [version for version in self.versions() if name and _begins(version, name)]
+        if len(matching) == 1:
+            return matching[0]
+        known = ", ".join(matching or self.versions()) or "none"
+        problem = "means several bundles" if matching else "means no bundle"
+        raise BundleMissing(f"{name!r} {problem} in {self.root}; name one of: {known}")
+
     def manifest(self, version: str) -> Manifest:
         """What a version says of itself, its files unchecked: for people. Raises BundleMissing, BundleCorrupt."""
         return read_manifest(self.root, version)
@@ -129,6 +146,10 @@ class BundleStore:
             if lock is not None:
                 disk.remove_tree(stage)
                 os.close(lock)
+
+
+def _begins(version: str, name: str) -> bool:
+    return version.startswith(name) or version.rpartition("-")[2].startswith(name)
 
 
 def _checksum_all(staged: Path, progress: Progress | None) -> dict[str, FileEntry]:

@@ -5,6 +5,7 @@ TrainingError
 ├── ConfigError     a setting that no run can work with
 ├── UnknownId       a user or media id that the simulated world does not have
 ├── FitError        there is nothing to learn from, or a loss is not finite
+├── EvaluationError  a bundle cannot be judged on this log
 ├── RunInUse        another process is at the same training run
 └── ExportError     a graph does not compute what its network computes
 """
@@ -62,6 +63,10 @@ class UnknownId(TrainingError):
 
 class FitError(TrainingError):
     """A model cannot be trained."""
+
+
+class EvaluationError(TrainingError):
+    """A bundle cannot be judged on what it was given."""
 
 
 class RunInUse(TrainingError):

@@ -19,7 +19,7 @@ _SMALLEST_PROBABILITY = 1e-7  # float32 sigmoids reach 0 and 1, where a logarith
 
 def auc(label_N: Floats, score_N: Floats) -> float:
     """P(a positive scores above a negative), ties counting half; NaN when there is only one class."""
-    return float(_auc_of_groups(label_N, score_N, np.zeros(len(label_N), dtype=np.int64), 1)[0])
+    return float(auc_of_groups(label_N, score_N, np.zeros(len(label_N), dtype=np.int64), 1)[0])
 
 
 def gauc(label_N: Floats, score_N: Floats, user_N: Int64, weight: str = "impressions") -> float:
@@ -30,7 +30,7 @@ def gauc(label_N: Floats, score_N: Floats, user_N: Int64, weight: str = "impress
     if weight not in ("impressions", "positives"):
         raise ValueError(f'weight must be "impressions" or "positives", not {weight!r}')
     users, group_N = np.unique(user_N, return_inverse=True)
-    auc_G = _auc_of_groups(label_N, score_N, group_N, len(users))
+    auc_G = auc_of_groups(label_N, score_N, group_N, len(users))
     mass_G = np.bincount(group_N, weights=label_N if weight == "positives" else None, minlength=len(users))
     known_G = ~np.isnan(auc_G)
     return float(np.average(auc_G[known_G], weights=mass_G[known_G])) if known_G.any() else float("nan")
@@ -38,10 +38,14 @@ def gauc(label_N: Floats, score_N: Floats, user_N: Int64, weight: str = "impress
 
 def log_loss(label_N: Floats, probability_N: Floats) -> float:
     """Mean binary cross-entropy in nats; NaN without predictions."""
-    if len(label_N) == 0:
-        return float("nan")
+    return float(np.mean(surprise(label_N, probability_N))) if len(label_N) else float("nan")
+
+
+def surprise(label_N: Floats, probability_N: Floats) -> Floats:
+    """Binary cross-entropy of every prediction in nats. Shape [N]."""
     p_N = np.clip(probability_N.astype(np.float64), _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
-    return float(-np.mean(label_N * np.log(p_N) + (1 - label_N) * np.log1p(-p_N)))
+    surprise_N: Floats = -(label_N * np.log(p_N) + (1 - label_N) * np.log1p(-p_N))
+    return surprise_N
 
 
 def expected_calibration_error(label_N: Floats, probability_N: Floats, bins: int = 20) -> float:
@@ -86,6 +90,21 @@ def ndcg_at_k(gain_QC: Floats, score_QC: Floats, k: int) -> Floats:
     return np.divide(dcg_Q, best_Q, out=np.full(len(best_Q), np.nan), where=best_Q > 0)
 
 
+def ndcg_of_lists(gain_N: Floats, score_N: Floats, list_N: Int64, k: int) -> Floats:
+    """`ndcg_at_k` of lists of any lengths; `list_N` says which list a row belongs to. Shape [Q], by rising list number."""
+    lists, list_N = np.unique(list_N, return_inverse=True)
+    first_Q = np.append(0, np.cumsum(np.bincount(list_N, minlength=len(lists))))[:-1]
+
+    def dcg_Q(by_N: Floats) -> Floats:
+        order_N = np.lexsort((-by_N, list_N))
+        place_N = np.arange(len(order_N)) - first_Q[list_N[order_N]]
+        discount_N = np.where(place_N < k, 1 / np.log2(place_N + 2), 0.0)
+        return np.bincount(list_N[order_N], weights=gain_N[order_N] * discount_N, minlength=len(lists))
+
+    best_Q = dcg_Q(gain_N)
+    return np.divide(dcg_Q(score_N), best_Q, out=np.full(len(lists), np.nan), where=best_Q > 0)
+
+
 def recall_at_k(relevant_QC: NDArray[np.bool_], score_QC: Floats, k: int) -> Floats:
     """Share of the relevant candidates among the first k by score; NaN for lists without any. Shape [Q]."""
     first_QK = np.argsort(-score_QC, axis=1, kind="stable")[:, :k]
@@ -125,7 +144,7 @@ def bootstrap_mean(
     return Interval(float(value_N[known_N].mean()), *(float(q) for q in np.quantile(mean_R, [tail, 1 - tail])))
 
 
-def _auc_of_groups(label_N: Floats, score_N: Floats, group_N: Int64, groups: int) -> Floats:
+def auc_of_groups(label_N: Floats, score_N: Floats, group_N: Int64, groups: int) -> Floats:
     """AUC inside every group by the rank-sum identity (Mann and Whitney, 1947), ties with their mean rank. Shape [G]."""
     order_N = np.lexsort((score_N, group_N))
     label_N, score_N, group_N = label_N[order_N].astype(np.float64), score_N[order_N], group_N[order_N]

@@ -5,17 +5,16 @@ Candidates for the prerank student come from whoever calls: sourcing is a servic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundles import layout
-from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UserContexts, newest
 from features.item_table import ItemTable
 from features.schema import Stage
 from training import distillation, export, funnel, rankers, student_choice
@@ -34,24 +33,17 @@ from training.rankers import TrainedRank, TrainedRerank
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
 from training.recipes import Recipe, Windows
-from training.slates import Slates, join, slates_of
+from training.slate_sourcing import Sourcing, sample_of_users, sourced_slates
+from training.slates import Slates
 from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
 from training.sourcing import write_sourcing
 from training.two_tower import next_positive_recall, positives, train_media_vectors
 
 Float32 = NDArray[np.float32]
-Int64 = NDArray[np.int64]
 
-_SLATE_USERS = 128  # users whose candidates are fetched and computed at once
 _HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
 _PARITY_REQUESTS = 500
 _RECALL_EXAMPLES = 2_000
-
-
-class Sourcing(Protocol):
-    """Fetches candidates: media ids of all users one after the other, and the offsets of B users."""
-
-    def __call__(self, contexts: UserContexts, seen_B: Sequence[Int64], count: int) -> tuple[Int64, Int64]: ...
 
 
 @dataclass(frozen=True)
@@ -251,19 +243,10 @@ class _Run:
         return Slates(**made)
 
     def _slates(self, items: ItemTable, sourcing: Sourcing, report: Progress) -> Slates:
-        time_ms, size = self.dataset.as_of_ms, self.recipe.slate_size
-        users = self._sample_of_users()
-        parts: list[Slates] = []
-        for start in range(0, len(users), _SLATE_USERS):
-            user_B = users[start : start + _SLATE_USERS]
-            times_B, surfaces = np.full(len(user_B), time_ms, dtype=np.int64), [""] * len(user_B)
-            batch = self.contexts.at(user_B, times_B, surfaces, LONG_HISTORY_LENGTH)
-            seen_B = [self.contexts.seen(int(user), time_ms) for user in user_B]
-            media_id_N, offsets = sourcing(newest(batch, HISTORY_LENGTH), seen_B, size)
-            row_N, user_N = items.rows(media_id_N), np.repeat(np.arange(len(user_B)), np.diff(offsets))
-            parts.append(slates_of(batch, items, row_N, user_N))
-            report(min(start + _SLATE_USERS, len(users)), len(users))
-        return join(parts)
+        recipe = self.recipe
+        users = sample_of_users(self.log, recipe.n_slates, recipe.student.fit.seed)
+        time_ms, size = self.dataset.as_of_ms, recipe.slate_size
+        return sourced_slates(self.contexts, items, sourcing, users, time_ms=time_ms, size=size, progress=report)
 
     def lesson(self, slates: Slates, deep: TrainedRerank) -> tuple[Slates, Float32]:
         """What the student is taught: slates, and the deep ranker's value of every candidate."""
@@ -294,11 +277,6 @@ class _Run:
                 Stage.RANK: export.export_rank(models.light, sample, paths[Stage.RANK]),
                 Stage.RERANK: export.export_rerank(models.deep, items, sample, paths[Stage.RERANK]),
             }
-
-    def _sample_of_users(self) -> Int64:
-        active = np.unique(self.log.user_E)
-        random = np.random.default_rng(self.recipe.student.fit.seed)
-        return np.sort(random.choice(active, size=min(self.recipe.n_slates, len(active)), replace=False))
 
 
 def _split(slates: Slates) -> tuple[Slates, Slates]:

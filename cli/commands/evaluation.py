@@ -1,4 +1,4 @@
-"""`explore eval`: the true value of served pages against a popularity page and a random one."""
+"""`explore eval`: served pages by the truth of a synthetic world, or published bundles on the end of any data set."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cli import stack as stacks
 from cli.commands.feed import ask
 from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.errors import CommandError
+from cli.feed_table import wide_console
 from cli.progress import steps
 from cli.stack import Ports
 from cli.workspace import Workspace
@@ -30,19 +31,49 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    users: Annotated[int, typer.Option(help="How many users to ask pages for.", min=2)] = 500,
+    users: Annotated[int, typer.Option(help="How many users to ask pages for, or to measure funnels on.", min=2)] = 500,
     seed: Annotated[int, typer.Option(help="Which users, and the random pages.")] = 0,
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            help='Judge this bundle on a data set: "active", "previous", or the beginning of a version or hash.'
+        ),
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="A second bundle, judged on the same impressions.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set to judge on; the one in use if left out.")] = None,
+    test_hours: Annotated[float, typer.Option(help="How much of its end is the test window.", min=0.1)] = 24.0,
     json_: Annotated[bool, typer.Option("--json", help="Figures for programs.")] = False,
 ) -> None:
     """Serve pages from the active bundle and value them by the truth of the synthetic world.
 
     Starts a stack of its own on free ports, so that a running one keeps its users' state.
+
+    With --bundle or --against nothing is served: published bundles are judged on the impressions at the end of any data set, real
+    ones too, per task and with intervals over resampled users. Two are compared on the same impressions and the same draws of
+    users. The window must begin after the bundles' training ended; in the hours after that they were calibrated.
     """
-    figures = compare(context.obj, users, seed)
+    workspace: Workspace = context.obj
+    if bundle is not None or against is not None:
+        names = [bundle or "active", *([against] if against is not None else [])]
+        _judge(workspace, names, data or workspace.current_dataset(), test_hours, users, json_)
+        return
+    figures = compare(workspace, users, seed)
     if json_:
         typer.echo(json.dumps(figures))
         return
     Console().print(comparison_table(figures))
+
+
+def _judge(workspace: Workspace, names: list[str], data: Path, hours: float, users: int, as_json: bool) -> None:
+    from cli.judging import judge_bundles
+    from cli.judging_tables import judgement_tables
+
+    with steps() as progress:
+        figures, _ = judge_bundles(workspace, names, data, hours, users, progress)
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    wide_console().print(judgement_tables(figures), highlight=False)
 
 
 def comparison_table(figures: dict[str, Any]) -> Table:

@@ -14,6 +14,7 @@ from training.metrics import (
     gauc,
     log_loss,
     ndcg_at_k,
+    ndcg_of_lists,
     recall_at_k,
     reliability,
 )
@@ -123,3 +124,18 @@ def test_the_interval_is_repeatable_and_leaves_missing_values_out() -> None:
     assert interval.mean == pytest.approx(7 / 3)
     assert interval.low <= interval.mean <= interval.high
     assert np.isnan(bootstrap_mean(np.array([np.nan]), np.array([0])).mean)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8))
+def test_ndcg_of_ragged_lists_is_that_of_padded_ones(seed: int, k: int) -> None:
+    random = np.random.default_rng(seed)
+    gain_QC, score_QC = (
+        random.integers(0, 2, (6, 5)).astype(np.float64),
+        random.integers(0, 4, (6, 5)).astype(np.float64),
+    )
+    kept_QC = random.random((6, 5)) < 0.7
+    kept_QC[:, 0] = True  # no list is empty
+    padded_Q = ndcg_at_k(np.where(kept_QC, gain_QC, 0), np.where(kept_QC, score_QC, -np.inf), k)
+    list_QC = np.broadcast_to(np.arange(6)[:, None] * 3, (6, 5))
+    ragged_Q = ndcg_of_lists(gain_QC[kept_QC], score_QC[kept_QC], list_QC[kept_QC], k)
+    assert np.allclose(ragged_Q, padded_Q, equal_nan=True)
