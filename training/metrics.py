@@ -99,7 +99,7 @@ def ndcg_of_lists(gain_N: Floats, score_N: Floats, list_N: Int64, k: int) -> Flo
         order_N = np.lexsort((-by_N, list_N))
         place_N = np.arange(len(order_N)) - first_Q[list_N[order_N]]
         discount_N = np.where(place_N < k, 1 / np.log2(place_N + 2), 0.0)
-        return np.bincount(list_N[order_N], weights=gain_N[order_N] * discount_N, minlength=len(lists))
+        return np.bincount(list_N[order_N], gain_N[order_N] * discount_N, len(lists)).astype(np.float64)
 
     best_Q = dcg_Q(gain_N)
     return np.divide(dcg_Q(score_N), best_Q, out=np.full(len(lists), np.nan), where=best_Q > 0)

@@ -19,7 +19,7 @@ from training.metrics import Interval
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
-Values = NDArray[np.number]
+Values = NDArray[np.floating] | NDArray[np.integer]
 
 _BINS = 20  # of the calibration error, as in `metrics.expected_calibration_error`
 _LEAST_PER_LIST = 2  # a list of one is always in the right order
@@ -55,7 +55,8 @@ class Draws:
 
     def sums(self, value_GX: Values) -> Float64:
         """Sums over the drawn users, one row per resample. Shape [R, X]."""
-        return self.times_RG.astype(np.float64) @ value_GX
+        sums_RX: Float64 = self.times_RG.astype(np.float64) @ value_GX.astype(np.float64)
+        return sums_RX
 
     def by_user(self, value_N: Values) -> Float64:
         """Sum over each user's impressions. Shape [G]."""

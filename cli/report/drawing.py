@@ -48,7 +48,7 @@ class Dot:
     high: float | None
 
     @classmethod
-    def of(cls, bounds: dict[str, float | None] | None) -> Dot:
+    def of(cls, bounds: Mapping[str, float | None] | None) -> Dot:
         """Of an interval as JSON holds it."""
         return cls(None, None, None) if bounds is None else cls(bounds["mean"], bounds["low"], bounds["high"])
 

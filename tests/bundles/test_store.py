@@ -151,3 +151,26 @@ def test_progress_names_every_file(store: BundleStore) -> None:
         (staged / "a").write_bytes(b"1")
         store.publish(staged, progress=lambda name, size: seen.append((name, size)), **fields())
     assert seen == [("a", 1), ("b", 2)]
+
+
+def test_people_name_a_version_by_its_role_its_beginning_or_the_beginning_of_its_hash(
+    store: BundleStore, publish: Publish
+) -> None:
+    first, second = publish({"a": b"1"}).version, publish({"a": b"2"}).version
+    store.activate(first)
+    store.activate(second)
+    named = {"current": second, "active": second, "previous": first, first: first, second[-12:-6]: second}
+    assert {name: store.find(name) for name in named} == named
+
+
+def test_a_name_that_means_several_bundles_or_none_is_answered_with_those_there_are(
+    store: BundleStore, publish: Publish
+) -> None:
+    first, second = publish({"a": b"1"}).version, publish({"a": b"2"}).version
+    with pytest.raises(BundleMissing, match=f"'2026' means several bundles in .*: {first}, {second}"):
+        store.find("2026")
+    for name in ("2031", ""):
+        with pytest.raises(BundleMissing, match=f"{name!r} means no bundle in .*: {first}, {second}"):
+            store.find(name)
+    with pytest.raises(BundleMissing, match="there is no active bundle"):
+        store.find("active")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,6 @@ import grpc
 import pytest
 
 from cli import stack as stacks
-from cli.commands.data import WorldSize, make_simulated
 from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.commands.train import train_bundle
 from cli.stack import Ports, RunningStack, StackPlan, describe
@@ -39,12 +39,9 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with a tiny world and an active bundle trained on it."""
-    made = Workspace(tmp_path_factory.mktemp("workspace"))
-    make_simulated(made, WorldSize.TINY, None, "simulated")
-    train_bundle(made, made.current_dataset(), "tiny", None, activate=True)
-    return made
+def workspace(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of the trained workspace, as these tests publish, activate and spoil bundles."""
+    return Workspace(shutil.copytree(trained.home, tmp_path_factory.mktemp("workspace") / "home"))
 
 
 @pytest.fixture(scope="session")

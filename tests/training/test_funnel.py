@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.training.models.worlds import slates
-from training.funnel import FunnelSizes, measure_funnel
+from training.funnel import FunnelSizes, funnel_values, measure_funnel
 
 SIZES = FunnelSizes(prerank=20, rank=10, page=5)
 SLATES = slates(12, size=40)
@@ -51,3 +51,16 @@ def test_slates_whose_best_page_is_worth_nothing_have_no_ratio() -> None:
 def test_a_slate_that_fits_through_whole_loses_nothing() -> None:
     report = measure_funnel(SLATES, values(1), values(2), values(), FunnelSizes(40, 40, 5))
     assert report.funnel_value.mean == pytest.approx(1.0)
+
+
+def test_what_rank_drops_of_the_best_page_counts_after_rank_only() -> None:
+    report = measure_funnel(SLATES, values(), -values(), values(), SIZES)
+    assert (report.recall_page.mean, report.recall_page_after_rank.mean) == (1, 0)
+
+
+def test_two_cascades_are_compared_user_by_user() -> None:
+    good, bad = (funnel_values(SLATES, prerank_N, values(), values(), SIZES) for prerank_N in (values(), values(1)))
+    leads = good.minus(bad)
+    assert leads["funnel_value"].mean == pytest.approx(good.report().funnel_value.mean - bad.report().funnel_value.mean)
+    assert leads["recall_page"].low > 0
+    assert {(lead.mean, lead.low, lead.high) for lead in good.minus(good).values()} == {(0, 0, 0)}

@@ -55,7 +55,7 @@ def values(of: Slates) -> NDArray[np.float32]:
 
 def kept(recall: float, value: float) -> FunnelReport:
     recall_page, funnel_value = (Interval(mean, mean, mean) for mean in (recall, value))
-    return FunnelReport(recall_page, recall_page, recall_page, funnel_value, n_slates=9, n_valued=9)
+    return FunnelReport(recall_page, recall_page, recall_page, recall_page, funnel_value, n_slates=9, n_valued=9)
 
 
 def test_every_loss_is_tried_and_the_table_is_json() -> None:

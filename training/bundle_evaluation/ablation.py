@@ -91,7 +91,15 @@ def _emptied(rows: RankingSet) -> dict[str, RankingSet]:
     never_BL = np.zeros_like(rows.history_age_ms_BL)
     return {
         IDS: replace(rows, row_N=np.full_like(rows.row_N, UNKNOWN_ROW)),
-        HISTORY: replace(rows, history_row_BL=unknown_BL, history_action_BL=nothing_BL, history_age_ms_BL=never_BL),
+        HISTORY: replace(
+            rows,
+            history_row_BL=unknown_BL,
+            history_action_BL=nothing_BL,
+            history_age_ms_BL=never_BL,
+            related_row_NS=np.full_like(rows.related_row_NS, UNKNOWN_ROW),
+            related_action_NS=np.zeros_like(rows.related_action_NS),
+            related_age_hours_NS=np.zeros_like(rows.related_age_hours_NS),
+        ),
     }
 
 

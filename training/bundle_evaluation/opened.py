@@ -84,21 +84,27 @@ class OpenedBundle:
         )
 
     def tables(self, items: ItemTable) -> ItemEmbeddings:
-        """The deep ranker's tables in the rows and topics of another item table; zero for what the bundle has never seen."""
+        """The deep ranker's tables in the rows and topics of another item table; what it has never seen reads as unknown."""
         place = {name: number for number, name in enumerate(self.items.topics)}
         topic_T = np.array([place.get(name, -1) for name in items.topics], dtype=np.int64)
+        tables, unknown_K = self.embeddings, self.embeddings.unknown_K
+        after_media = tables.media_MK.shape[1]
+        after_account = after_media + tables.account_UK.shape[1]
         return ItemEmbeddings(
-            _rows_of(self.embeddings.media_MK, self.items.rows(items.media_id_M)),
-            _rows_of(self.embeddings.account_UK, self.items.account_rows(items.account_id_U)),
-            _rows_of(self.embeddings.topic_TK, topic_T),
+            _rows_of(tables.media_MK, self.items.rows(items.media_id_M), unknown_K[:after_media]),
+            _rows_of(
+                tables.account_UK, self.items.account_rows(items.account_id_U), unknown_K[after_media:after_account]
+            ),
+            _rows_of(tables.topic_TK, topic_T, unknown_K[after_account:]),
+            unknown_K,
         )
 
 
-def _rows_of(table: Float32, row_X: Int64) -> Float32:
-    """Rows of a table, zeros for row -1."""
-    found = np.zeros((len(row_X), table.shape[1]), dtype=np.float32)
+def _rows_of(table: Float32, row_X: Int64, unknown: Float32 | float = 0.0) -> Float32:
+    """Rows of a table, `unknown` for row -1."""
+    found = np.empty((len(row_X), table.shape[1]), dtype=np.float32)
     known_X = row_X >= 0
-    found[known_X] = table[row_X[known_X]]
+    found[known_X], found[~known_X] = table[row_X[known_X]], unknown
     return found
 
 

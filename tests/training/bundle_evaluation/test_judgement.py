@@ -1,0 +1,93 @@
+"""A bundle is worth on its own test window what training said, nothing more than itself, and pairs stay together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cli.workspace import Workspace
+from features.dense import FINGERPRINT
+from features.schema import Stage
+from tests.training.bundle_evaluation.conftest import judged
+from tests.variants import variant, without_ids
+from training.bundle_evaluation import MEASURES, JudgedLog, Judgement, OpenedBundle
+from training.datasets import Dataset, checked
+
+
+@pytest.fixture(name="without", scope="module")
+def _without(trained: Workspace, opened: OpenedBundle, log: JudgedLog) -> Judgement:
+    store = trained.bundles()
+    manifest = variant(store, opened.version, without_ids)
+    return judged(OpenedBundle.open(store.open(manifest.version, FINGERPRINT)), log)
+
+
+@pytest.mark.parametrize("stage", ["rerank", "rank"])
+def test_its_own_test_window_gives_the_metrics_of_training(judgement: Judgement, stage: str) -> None:
+    metrics: Any = judgement.opened.bundle.manifest.metrics
+    assert len(judgement.predictions.rows) == metrics["examples"]["test"]
+    for task, measures in judgement.measured[Stage(stage)].items():
+        said = metrics[stage][task]
+        for name in ("auc", "gauc", "log_loss", "ece"):
+            assert measures[name].mean == pytest.approx(said[name], abs=1e-4), (task, name)
+        assert judgement.about()["tasks"][task]["positives"] == said["n_positives"]
+
+
+def test_a_bundle_is_not_ahead_of_itself(judgement: Judgement) -> None:
+    leads = judgement.minus(judgement)
+    assert set(leads["stages"]["rerank"]["click"]) == set(MEASURES)
+    found = [
+        lead for of_task in leads["stages"].values() for measures in of_task.values() for lead in measures.values()
+    ]
+    found += leads["funnel"].values()
+    assert {tuple(lead.values()) for lead in found} == {(0.0, 0.0, 0.0)}
+
+
+def test_differences_are_paired(judgement: Judgement, without: Judgement) -> None:
+    """Two bundles that only differ in their ids err on the same users: their difference is known far better than either."""
+    lead = judgement.minus(without)["stages"]
+    alone, other = (one.measured[Stage.RERANK]["click"]["auc"].interval() for one in (judgement, without))
+    auc = lead["rerank"]["click"]["auc"]
+    assert auc["mean"] == pytest.approx(alone.mean - other.mean) != 0
+    assert auc["low"] <= auc["mean"] <= auc["high"]
+    assert auc["high"] - auc["low"] < (alone.high - alone.low) / 2
+    assert lead["rank"]["click"]["auc"] == {"mean": 0, "low": 0, "high": 0}  # the light graph is the same
+
+
+def test_intervals_hold_their_means(judgement: Judgement) -> None:
+    for name in MEASURES:
+        found = judgement.measured[Stage.RANK]["click"][name].interval()
+        assert found.low < found.mean < found.high, name
+
+
+def test_media_that_the_bundle_never_met_are_judged_without_their_vectors(
+    dataset: Dataset, opened: OpenedBundle
+) -> None:
+    moved = {frame: pl.col("media_id") + 10**9 for frame in ("media", "events")}
+    strangers = JudgedLog(
+        checked(
+            dataset.users,
+            dataset.media.with_columns(moved["media"]),
+            dataset.events.with_columns(moved["events"]),
+            name="strangers",
+            as_of_ms=dataset.as_of_ms,
+        )
+    )
+    window = strangers.rows(opened, strangers.window())
+    found = judged(opened, strangers)
+    assert not window.tables.media_MK.any()
+    assert np.array_equal(window.tables.account_UK, opened.embeddings.account_UK)  # authors are the same
+    assert np.array_equal(window.tables.topic_TK, opened.embeddings.topic_TK)
+    assert np.isfinite(found.predictions.probability_NT[Stage.RERANK]).all()
+    assert 0.5 < found.measured[Stage.RERANK]["click"]["auc"].mean < 1
+
+
+def test_a_task_with_one_class_has_no_auc_but_a_loss(dataset: Dataset, opened: OpenedBundle) -> None:
+    kept = dataset.events.filter(~pl.col("action").is_in(["hide", "report"]))
+    log = JudgedLog(checked(dataset.users, dataset.media, kept, name="friendly", as_of_ms=dataset.as_of_ms))
+    measures = judged(opened, log).measured[Stage.RERANK]["negative"]
+    assert np.isnan([measures[name].mean for name in ("auc", "gauc", "ndcg")]).all()
+    assert np.isnan(measures["auc"].interval().low)
+    assert measures["log_loss"].mean < 0.1
