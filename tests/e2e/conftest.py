@@ -12,7 +12,6 @@ import pytest
 
 from cli import stack as stacks
 from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
 from cli.stack import Ports, RunningStack, StackPlan, describe
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
