@@ -20,12 +20,11 @@ from training.checkpoints import KeepNothing
 from training.datasets import Dataset
 from training.models.candidate_rows import stage_columns
 from training.models.dense_input import DenseInput
-from training.pipeline import _Run  # the pipeline's own rows, not a copy of how it makes them
+from training.preparation import Preparation
 from training.progress import Steps
 from training.rankers import RerankConfig, kept_tasks
 from training.ranking_set import RankingSet
 from training.recipes import Recipe
-from training.snapshots import ItemTables, busiest_surfaces
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -128,7 +127,7 @@ class Rows:
 
 def make_rows(recipe: Recipe, dataset: Dataset, steps: Steps) -> Rows:
     """The examples that `pipeline.train` would make of this recipe and log, with the item table of the end of the log."""
-    run = _Run(recipe, dataset, steps, KeepNothing())
-    tables = ItemTables(run.log, dataset.media, run.vectors(), surfaces=busiest_surfaces(dataset.events))
-    sets = run.ranking_sets(tables)
+    prepared = Preparation(recipe, dataset, steps, KeepNothing())
+    tables = prepared.item_tables(prepared.vectors())
+    sets = prepared.ranking_sets(tables)
     return Rows(sets.train, sets.valid, sets.test, tables.as_of(dataset.as_of_ms), recipe.rerank)

@@ -19,42 +19,26 @@ from features.item_table import ItemTable
 from features.schema import Stage
 from training import distillation, export, funnel, rankers, student_choice
 from training.checkpoints import Keeper, KeepNothing
-from training.contexts import ContextLog
 from training.datasets import Dataset
-from training.datasets.examples import labelled
 from training.distillation import TrainedStudent
-from training.errors import FitError
-from training.event_log import EventLog
 from training.funnel_log import LoggedSlates
-from training.ig2vec import sessions, train_account_vectors
+from training.ig2vec import sessions
 from training.ig2vec_quality import Ig2vecQuality, evaluate, main_topics
+from training.preparation import Cuts, Preparation, RankingSets
 from training.progress import Progress, Steps
 from training.rankers import TrainedRank, TrainedRerank
-from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
-from training.recipes import Recipe, Windows
+from training.recipes import Recipe
 from training.slate_sourcing import Sourcing, sample_of_users, sourced_slates
 from training.slates import Slates
-from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
 from training.sourcing import write_sourcing
-from training.two_tower import next_positive_recall, positives, train_media_vectors
+from training.two_tower import next_positive_recall, positives
 
 Float32 = NDArray[np.float32]
 
 _HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
 _PARITY_REQUESTS = 500
 _RECALL_EXAMPLES = 2_000
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """The moments at which the log is cut, milliseconds: see `Windows`."""
-
-    start_ms: int
-    embedding_end_ms: int
-    valid_start_ms: int
-    test_start_ms: int
-    end_ms: int
 
 
 @dataclass(frozen=True)
@@ -85,9 +69,10 @@ def train(
 
     Raises FitError when the log is too short for the recipe, ExportError when a graph differs from its network.
     """
-    run = _Run(recipe, dataset, steps, keep or KeepNothing())
-    tables = ItemTables(run.log, dataset.media, run.vectors(), surfaces=busiest_surfaces(dataset.events))
-    sets = run.ranking_sets(tables)
+    prepared = Preparation(recipe, dataset, steps, keep or KeepNothing())
+    tables = prepared.item_tables(prepared.vectors())
+    sets = prepared.ranking_sets(tables)
+    run = _Run(prepared)
 
     items = tables.as_of(dataset.as_of_ms)
     items.save(staged / layout.ITEMS)
@@ -109,30 +94,7 @@ def train(
     made = {"source": "generated", "requests": len(taught), "bundles": []}
     metrics["slates"] = made if logged is None else logged.about()
     metrics["ig2vec"] = asdict(run.account_quality(items))
-    return Trained(deep.tasks, run.cuts, plain(metrics))
-
-
-def cut(dataset: Dataset, windows: Windows) -> Cuts:
-    """The windows of this log. Raises FitError if there is no time left for the rankers to train on."""
-    start_ms = int(dataset.events["event_time"].dt.epoch("ms").min())  # type: ignore[arg-type]
-    end_ms = dataset.as_of_ms
-    embedding_end_ms = start_ms + int((end_ms - start_ms) * windows.embedding_share)
-    test_start_ms = end_ms - windows.test_ms
-    valid_start_ms = test_start_ms - windows.valid_ms
-    if valid_start_ms <= embedding_end_ms:
-        hours = (end_ms - start_ms) / 3_600_000
-        raise FitError(
-            f"a log of {hours:.0f} h leaves the rankers no time to train on; bring more days or shorten the recipe's windows"
-        )
-    return Cuts(start_ms, embedding_end_ms, valid_start_ms, test_start_ms, end_ms)
-
-
-@dataclass(frozen=True)
-class _Sets:
-    train: RankingSet
-    valid: RankingSet
-    test: RankingSet
-    orphans: int  # actions that no impression explains: they train nothing
+    return Trained(deep.tasks, prepared.cuts, plain(metrics))
 
 
 @dataclass(frozen=True)
@@ -143,33 +105,12 @@ class _Models:
 
 
 class _Run:
-    """One run: what every step needs, and the steps."""
+    """What follows the preparation: sourcing files, models, graphs."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, steps: Steps, keep: Keeper) -> None:
-        self.recipe, self.dataset, self.steps, self.keep = recipe, dataset, steps, keep
-        self.cuts = cut(dataset, recipe.windows)
-        self.log = EventLog.from_dataset(dataset)
-        self.contexts = ContextLog(self.log, dataset.users)
-
-    def vectors(self) -> ItemVectors:
-        """Account and media embeddings from the first window."""
-        end_ms, recipe = self.cuts.embedding_end_ms, self.recipe
-        with self.steps.step("account embeddings (ig2vec)") as report:
-            account_UE = train_account_vectors(
-                self.log, end_ms, recipe.ig2vec, report, self.keep.checkpoint("account embeddings")
-            )
-        bare = ItemTables(self.log, self.dataset.media, ItemVectors.zeros(self.log)).as_of(end_ms)
-        with self.steps.step("media embeddings (two towers)") as report:
-            media_MD = train_media_vectors(
-                self.log,
-                self.contexts,
-                bare,
-                end_ms=end_ms,
-                config=recipe.two_tower,
-                progress=report,
-                checkpoint=self.keep.checkpoint("media embeddings"),
-            )
-        return ItemVectors(media_MD, account_UE)
+    def __init__(self, prepared: Preparation) -> None:
+        self.recipe, self.dataset = prepared.recipe, prepared.dataset
+        self.steps, self.keep = prepared.steps, prepared.keep
+        self.log, self.contexts, self.cuts = prepared.log, prepared.contexts, prepared.cuts
 
     def sourcing_files(self, items: ItemTable, staged: Path) -> dict[str, Any]:
         """Writes what sourcing reads into `staged`, and returns how good it is."""
@@ -200,34 +141,7 @@ class _Run:
             vector_UE, topic_U = items.account_vector_UE, main_topics(items)
             return evaluate(vector_UE, topic_U, tokens=tokens, later=later, config=config, progress=report)
 
-    def ranking_sets(self, tables: ItemTables) -> _Sets:
-        """The rankers' examples of the three later windows."""
-        cuts, most = self.cuts, self.recipe.max_impressions
-        windows = {
-            "training": (cuts.embedding_end_ms, cuts.valid_start_ms, most),
-            "validation": (cuts.valid_start_ms, cuts.test_start_ms, None),
-            "test": (cuts.test_start_ms, cuts.end_ms, None),
-        }
-        with self.steps.step("labels"):
-            labels = labelled(self.dataset.events)
-        made: list[RankingSet] = []
-        for name, (start_ms, end_ms, limit) in windows.items():
-            with self.steps.step(f"{name} examples") as report:
-                made.append(
-                    build_ranking_set(
-                        labels.frame,
-                        self.contexts,
-                        tables,
-                        start_ms=start_ms,
-                        end_ms=end_ms,
-                        max_impressions=limit,
-                        progress=report,
-                    )
-                )
-        train, valid, test = made
-        return _Sets(train, valid, test, labels.n_orphans)
-
-    def rankers(self, sets: _Sets, items: ItemTable) -> tuple[TrainedRerank, TrainedRank]:
+    def rankers(self, sets: RankingSets, items: ItemTable) -> tuple[TrainedRerank, TrainedRank]:
         """The deep ranker, and the light one that also learns from it."""
         with self.steps.step("deep ranker (rerank)") as report:
             kept = self.keep.checkpoint("deep ranker")
@@ -286,7 +200,7 @@ def _split(slates: Slates) -> tuple[Slates, Slates]:
 
 
 def _measure(
-    models: _Models, items: ItemTable, sets: _Sets, slates: Slates, weights: Mapping[str, float]
+    models: _Models, items: ItemTable, sets: RankingSets, slates: Slates, weights: Mapping[str, float]
 ) -> dict[str, Any]:
     """Rankers on the test window, and the funnel on slates that taught nothing."""
     deep_N = distillation.teacher_scores(models.deep, slates, weights)

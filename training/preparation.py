@@ -1,0 +1,119 @@
+"""What a recipe's models learn from: the log cut by time, embeddings from its first window, the rankers' examples from the others.
+
+Knows the order of these steps and what each may see; knows no ranker and writes no file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.checkpoints import Keeper
+from training.contexts import ContextLog
+from training.datasets import Dataset
+from training.datasets.examples import labelled
+from training.errors import FitError
+from training.event_log import EventLog
+from training.ig2vec import train_account_vectors
+from training.progress import Steps
+from training.ranking_build import build_ranking_set
+from training.ranking_set import RankingSet
+from training.recipes import Recipe, Windows
+from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
+from training.two_tower import train_media_vectors
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The moments at which the log is cut, milliseconds: see `Windows`."""
+
+    start_ms: int
+    embedding_end_ms: int
+    valid_start_ms: int
+    test_start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True)
+class RankingSets:
+    """The rankers' examples of the three later windows."""
+
+    train: RankingSet
+    valid: RankingSet
+    test: RankingSet
+    orphans: int  # actions that no impression explains: they train nothing
+
+
+class Preparation:
+    """The first steps of a run, and what all later ones share. Raises FitError as `cut` does."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, steps: Steps, keep: Keeper) -> None:
+        self.recipe, self.dataset, self.steps, self.keep = recipe, dataset, steps, keep
+        self.cuts = cut(dataset, recipe.windows)
+        self.log = EventLog.from_dataset(dataset)
+        self.contexts = ContextLog(self.log, dataset.users)
+
+    def vectors(self) -> ItemVectors:
+        """Account and media embeddings from the first window."""
+        end_ms, recipe = self.cuts.embedding_end_ms, self.recipe
+        with self.steps.step("account embeddings (ig2vec)") as report:
+            account_UE = train_account_vectors(
+                self.log, end_ms, recipe.ig2vec, report, self.keep.checkpoint("account embeddings")
+            )
+        bare = ItemTables(self.log, self.dataset.media, ItemVectors.zeros(self.log)).as_of(end_ms)
+        with self.steps.step("media embeddings (two towers)") as report:
+            media_MD = train_media_vectors(
+                self.log,
+                self.contexts,
+                bare,
+                end_ms=end_ms,
+                config=recipe.two_tower,
+                progress=report,
+                checkpoint=self.keep.checkpoint("media embeddings"),
+            )
+        return ItemVectors(media_MD, account_UE)
+
+    def item_tables(self, vectors: ItemVectors) -> ItemTables:
+        """The item table as of any moment, with these vectors in all of them."""
+        return ItemTables(self.log, self.dataset.media, vectors, surfaces=busiest_surfaces(self.dataset.events))
+
+    def ranking_sets(self, tables: ItemTables) -> RankingSets:
+        """The rankers' examples of the three later windows."""
+        cuts, most = self.cuts, self.recipe.max_impressions
+        windows = {
+            "training": (cuts.embedding_end_ms, cuts.valid_start_ms, most),
+            "validation": (cuts.valid_start_ms, cuts.test_start_ms, None),
+            "test": (cuts.test_start_ms, cuts.end_ms, None),
+        }
+        with self.steps.step("labels"):
+            labels = labelled(self.dataset.events)
+        made: list[RankingSet] = []
+        for name, (start_ms, end_ms, limit) in windows.items():
+            with self.steps.step(f"{name} examples") as report:
+                made.append(
+                    build_ranking_set(
+                        labels.frame,
+                        self.contexts,
+                        tables,
+                        start_ms=start_ms,
+                        end_ms=end_ms,
+                        max_impressions=limit,
+                        progress=report,
+                    )
+                )
+        train, valid, test = made
+        return RankingSets(train, valid, test, labels.n_orphans)
+
+
+def cut(dataset: Dataset, windows: Windows) -> Cuts:
+    """The windows of this log. Raises FitError if there is no time left for the rankers to train on."""
+    start_ms = int(dataset.events["event_time"].dt.epoch("ms").min())  # type: ignore[arg-type]
+    end_ms = dataset.as_of_ms
+    embedding_end_ms = start_ms + int((end_ms - start_ms) * windows.embedding_share)
+    test_start_ms = end_ms - windows.test_ms
+    valid_start_ms = test_start_ms - windows.valid_ms
+    if valid_start_ms <= embedding_end_ms:
+        hours = (end_ms - start_ms) / 3_600_000
+        raise FitError(
+            f"a log of {hours:.0f} h leaves the rankers no time to train on; bring more days or shorten the recipe's windows"
+        )
+    return Cuts(start_ms, embedding_end_ms, valid_start_ms, test_start_ms, end_ms)
