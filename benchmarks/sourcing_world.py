@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -183,20 +183,9 @@ def _vectors(cluster_U: Int64, clusters: int, draw: np.random.Generator) -> NDAr
 
 def _no_events(items: ItemTable) -> EventLog:
     """The log of a catalogue that nobody acted on: the sources of the job read no list that comes from a log."""
-    empty = np.empty(0, dtype=np.int64)
-    narrow = empty.astype(np.int32)
-    return EventLog(
-        user_ids=(),
-        media_id_M=items.media_id_M,
-        account_id_U=items.account_id_U,
-        user_E=narrow,
-        media_id_E=empty,
-        author_id_E=empty,
-        media_row_E=narrow,
-        author_row_E=narrow,
-        action_E=empty.astype(np.uint8),
-        time_ms_E=empty,
-    )
+    nothing = pl.DataFrame(schema={"media_id": pl.Int64, "author_id": pl.Int64})
+    log = EventLog.from_parts((), 0, (), nothing)
+    return replace(log, media_id_M=items.media_id_M, account_id_U=items.account_id_U)
 
 
 def _users(items: ItemTable, cluster_U: Int64, size: Size) -> tuple[tuple[UserContexts, ...], tuple[Int64, ...]]:

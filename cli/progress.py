@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,11 +17,13 @@ class Steps:
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
+        self.seconds: dict[str, float] = {}  # of the steps that ended well, in their order
 
     @contextmanager
     def step(self, name: str) -> Iterator[Report]:
         """A bar that the block moves; it is full when the block ends well."""
         task = self._bars.add_task(name, total=None)
+        start_s = time.monotonic()
 
         def report(done: int, total: int) -> None:
             self._bars.update(task, completed=done, total=total)
@@ -28,6 +31,7 @@ class Steps:
         yield report
         total = self._bars.tasks[task].total or 1
         self._bars.update(task, total=total, completed=total)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start_s
 
     def say(self, line: str) -> None:
         """A line above the bars."""

@@ -18,6 +18,7 @@ from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts
 from features.user_state import HISTORY_RECORD, SEEN_LENGTH, Profile, UserState
+from training.columns import NO_GROUP, chunks, grouped
 from training.event_log import EventLog
 
 Int64 = NDArray[np.int64]
@@ -52,9 +53,10 @@ class ContextLog:
         """
         bound_B = self._bounds(user_B, np.searchsorted(self.log.time_ms_E, time_ms_B))
         first_B = self._bounds(user_B, np.zeros(len(user_B), dtype=np.int64))
-        end_B = np.searchsorted(self._history_keys, bound_B)
-        start_B = np.maximum(np.searchsorted(self._history_keys, first_B), end_B - history_length)
-        event_H = self._history_events[_ranges(start_B, end_B - start_B)]
+        history_keys, history_events = self._history
+        end_B = np.searchsorted(history_keys, bound_B)
+        start_B = np.maximum(np.searchsorted(history_keys, first_B), end_B - history_length)
+        event_H = history_events[_ranges(start_B, end_B - start_B)]
         followed_offsets, followed_F = self._followed(first_B, bound_B)
         return UserContexts(
             user_ids=tuple(self.log.user_ids[user] for user in user_B),
@@ -88,10 +90,11 @@ class ContextLog:
         users = len(self.log.user_ids)
         starts = np.arange(users + 1, dtype=np.int64) * (len(self.log) + 1)
         seen_keys, seen_events = self._of_action[Action.IMPRESSION]
-        history_at, seen_at = np.searchsorted(self._history_keys, starts), np.searchsorted(seen_keys, starts)
+        history_keys, history_events = self._history
+        history_at, seen_at = np.searchsorted(history_keys, starts), np.searchsorted(seen_keys, starts)
         counts_BA = self._counts(starts[:-1], starts[1:])
         followed_at, followed_F = self._followed(starts[:-1], starts[1:])
-        records_H = self._records()
+        records_H = self._records(history_events)
         seen_media = self.log.media_id_E[seen_events]
         for user, user_id in enumerate(self.log.user_ids):
             history_H = records_H[
@@ -106,11 +109,11 @@ class ContextLog:
         registered, account = int(self._registered_at_ms[user]), int(self._account_id[user])
         return Profile(registered, following, followers, self._segments[user], account)
 
-    def _records(self) -> NDArray[np.void]:
-        records_H = np.empty(len(self._history_events), dtype=HISTORY_RECORD)
-        records_H["media_id"] = self.log.media_id_E[self._history_events]
-        records_H["action"] = self.log.action_E[self._history_events]
-        records_H["time_ms"] = self.log.time_ms_E[self._history_events]
+    def _records(self, history_events: Int64) -> NDArray[np.void]:
+        records_H = np.empty(len(history_events), dtype=HISTORY_RECORD)
+        records_H["media_id"] = self.log.media_id_E[history_events]
+        records_H["action"] = self.log.action_E[history_events]
+        records_H["time_ms"] = self.log.time_ms_E[history_events]
         return records_H
 
     # An event's key orders the log by user, then by place in the log. The log is sorted by time, so "before t" is "before the
@@ -120,18 +123,14 @@ class ContextLog:
         return user_B.astype(np.int64) * (len(self.log) + 1) + place_B
 
     @cached_property
-    def _history_events(self) -> Int64:
-        return self._by_user(np.flatnonzero(np.isin(self.log.action_E, _HISTORY)))
-
-    @cached_property
-    def _history_keys(self) -> Int64:
-        return self._bounds(self.log.user_E[self._history_events], self._history_events)
+    def _history(self) -> tuple[Int64, Int64]:
+        """The sorted keys of the events that histories show, and the events."""
+        return self._by_user(_HISTORY)
 
     @cached_property
     def _of_action(self) -> list[tuple[Int64, Int64]]:
         """Per action code: the sorted keys, and the events that they belong to."""
-        events = [self._by_user(np.flatnonzero(self.log.action_E == action)) for action in range(N_ACTIONS)]
-        return [(self._bounds(self.log.user_E[places], places), places) for places in events]
+        return [self._by_user(np.array([action], dtype=np.uint8)) for action in range(N_ACTIONS)]
 
     @cached_property
     def _followed_again(self) -> Int64:
@@ -159,8 +158,17 @@ class ContextLog:
         offsets = np.concatenate([[0], np.cumsum(count_B)]).astype(np.int64)
         return offsets, self.log.author_id_E[events[place_X[newest_X]]]
 
-    def _by_user(self, places: Int64) -> Int64:
-        return places[np.argsort(self.log.user_E[places], kind="stable")]
+    def _by_user(self, actions: NDArray[np.uint8]) -> tuple[Int64, Int64]:
+        log = self.log
+
+        def user_of(of: slice) -> NDArray[np.integer]:
+            return np.where(np.isin(log.action_E[of], actions), log.user_E[of], NO_GROUP)
+
+        events, _ = grouped(user_of, 0, len(log), len(log.user_ids), log.scratch)
+        keys: Int64 = log.scratch.empty(events.shape, np.int64)
+        for of in chunks(0, len(events)):
+            keys[of] = self._bounds(log.user_E[events[of]], events[of])
+        return keys, events
 
     def _counts(self, first_B: Int64, bound_B: Int64) -> NDArray[np.uint32]:
         counts_BA = np.zeros((len(bound_B), N_ACTIONS), dtype=np.uint32)

@@ -24,7 +24,7 @@ from training.errors import FitError
 from training.fit import CurvePoint, FitConfig, Progress, fit, seeded
 from training.funnel import FunnelSizes
 from training.list_losses import lambda_loss, softmax_cross_entropy, top_set_cross_entropy, truncated_list_mle
-from training.models.candidate_rows import Batcher, CandidateRows
+from training.models.candidate_rows import Batcher, CandidateRows, stage_columns
 from training.models.student import PrerankStudent
 from training.slates import Slates
 
@@ -127,7 +127,7 @@ def train_student(
     with seeded(config.fit.seed):
         model = PrerankStudent(of_stage(FEATURES, stage))
     batcher, teacher = Batcher(slates, stage), torch.from_numpy(teacher_N.astype(np.float32))
-    model.dense.fit(batcher.dense(torch.from_numpy(np.flatnonzero(~held_out_B[slates.request_N]))).numpy())
+    model.dense.fit(slates.dense_NF[~held_out_B[slates.request_N]], stage_columns(stage))
 
     list_loss = _list_loss(config)
 

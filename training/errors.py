@@ -40,7 +40,15 @@ class DatasetError(TrainingError):
         self.column = column
         self.row = row
         self.value = value
-        self.reason = reason
+        self.reason, self.advice = reason, advice
+
+    def in_part(self, first_row: int) -> DatasetError:
+        """The same, of a table of which row `first_row` was the first that the checks were shown."""
+        if self.row is None:
+            return self
+        return DatasetError(
+            self.file, self.reason, self.advice, column=self.column, row=self.row + first_row, value=self.value
+        )
 
 
 class ConfigError(TrainingError):

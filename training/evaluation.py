@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import metrics
+from training.columns import chunks
 from training.metrics import Reliability
 from training.ranking_set import RankingSet
 
@@ -79,5 +80,11 @@ class Predictions:
 
 
 def labels(rows: RankingSet, tasks: tuple[str, ...]) -> Float32:
-    """The labels of `tasks`, [N, T]."""
-    return np.ascontiguousarray(rows.label_NT[:, [rows.tasks.index(task) for task in tasks]], dtype=np.float32)
+    """The labels of `tasks`, [N, T]; those of the set itself where it has no others."""
+    if tasks == rows.tasks:
+        return rows.label_NT
+    column_T = [rows.tasks.index(task) for task in tasks]
+    label_NT: Float32 = rows.scratch.empty((len(rows), len(tasks)), np.float32)
+    for of in chunks(0, len(rows)):
+        label_NT[of] = rows.label_NT[of][:, column_T]
+    return label_NT

@@ -9,7 +9,7 @@ accounts of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.checkpoints import Checkpoint, Snapshot
+from training.columns import Scratch
 from training.embedding_table import DistinctRows, EmbeddingTable
 from training.event_log import EventLog
 
 Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
@@ -57,8 +59,8 @@ class Ig2vecConfig:
 class Sessions:
     """A tokens: the accounts that users acted on, in order. Tokens of one session are contiguous."""
 
-    account_A: Int64
-    session_A: Int64
+    account_A: Int32
+    session_A: Int32
 
     def __len__(self) -> int:
         return len(self.account_A)
@@ -82,28 +84,39 @@ def sessions(log: EventLog, end_ms: int, gap_ms: int, max_tokens: int | None = N
     if max_tokens is not None:
         event_A = event_A[max(0, len(event_A) - max_tokens) :]
     event_A = event_A[np.argsort(log.user_E[event_A], kind="stable")]
-    account_A = log.author_row_E[event_A].astype(np.int64)
+    account_A = log.author_row_E[event_A]
     new_user_A = np.diff(log.user_E[event_A], prepend=-1) != 0
     pause_A = np.diff(log.time_ms_E[event_A], prepend=0) >= gap_ms
     starts_A = new_user_A | pause_A
     repeat_A = (np.diff(account_A, prepend=-1) == 0) & ~starts_A
-    return Sessions(account_A, np.cumsum(starts_A)).kept(~repeat_A)
+    return Sessions(account_A, np.cumsum(starts_A, dtype=np.int32)).kept(~repeat_A)
 
 
-def window_pairs(tokens: Sessions, window: int, random: np.random.Generator) -> tuple[Int64, Int64]:
-    """Centres and contexts [P] of dynamic windows; no pair crosses a session."""
-    reach_A = random.integers(1, window + 1, len(tokens))
-    centres, contexts = [], []
+def window_pairs(
+    tokens: Sessions, window: int, random: np.random.Generator, scratch: Scratch | None = None
+) -> tuple[Int32, Int32]:
+    """Centres and contexts [P] of dynamic windows; no pair crosses a session. In `scratch`: there are several per token."""
+    reach_A = random.integers(1, window + 1, len(tokens)).astype(np.uint16)
+    pairs = sum(int(chosen.sum()) for chosen, _, _ in _pairs(tokens, window, reach_A))
+    scratch = scratch or Scratch()
+    centre_P, context_P = scratch.empty((pairs,), np.int32), scratch.empty((pairs,), np.int32)
+    done = 0
+    for chosen, centre, context in _pairs(tokens, window, reach_A):
+        of = slice(done, done + int(chosen.sum()))
+        centre_P[of], context_P[of] = tokens.account_A[centre][chosen], tokens.account_A[context][chosen]
+        done = of.stop
+    return centre_P, context_P
+
+
+def _pairs(
+    tokens: Sessions, window: int, reach_A: NDArray[np.uint16]
+) -> Iterator[tuple[NDArray[np.bool_], slice, slice]]:
+    """Runs of tokens and of others at one distance from them, and which of these make a pair."""
     for distance in range(1, min(window, len(tokens) - 1) + 1):
-        left, right = np.arange(len(tokens) - distance), np.arange(distance, len(tokens))
+        left, right = slice(0, len(tokens) - distance), slice(distance, len(tokens))
         together = tokens.session_A[left] == tokens.session_A[right]
         for centre, context in ((left, right), (right, left)):
-            chosen = together & (reach_A[centre] >= distance)
-            centres.append(tokens.account_A[centre[chosen]])
-            contexts.append(tokens.account_A[context[chosen]])
-    if not centres:
-        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    return np.concatenate(centres), np.concatenate(contexts)
+            yield together & (reach_A[centre] >= distance), centre, context
 
 
 def train_account_vectors(
@@ -120,7 +133,7 @@ def train_account_vectors(
     """
     config = config or Ig2vecConfig()
     tokens = sessions(log, end_ms, config.session_gap_ms, config.max_tokens)
-    return train_vectors(tokens, len(log.account_id_U), config, progress, checkpoint)
+    return train_vectors(tokens, len(log.account_id_U), config, progress, checkpoint, log.scratch)
 
 
 def train_vectors(
@@ -129,8 +142,12 @@ def train_vectors(
     config: Ig2vecConfig,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    scratch: Scratch | None = None,
 ) -> Float32:
-    """Unit vectors [U, E] of U = `accounts` accounts; zero for those without a token. Resumes from `checkpoint`, if given."""
+    """Unit vectors [U, E] of U = `accounts` accounts; zero for those without a token. Resumes from `checkpoint`, if given.
+
+    `scratch` is for the pairs of an epoch.
+    """
     count_U = np.bincount(tokens.account_A, minlength=accounts)
     keep_U = _keep_share(count_U, config.subsample)
     random = np.random.default_rng(config.seed)
@@ -141,11 +158,13 @@ def train_vectors(
         random.bit_generator.state = kept.notes["random"]
     for epoch in range(kept.notes["epochs"] if kept is not None else 0, config.epochs):
         thinned = tokens.kept(random.random(len(tokens)) < keep_U[tokens.account_A])
-        centre_P, context_P = window_pairs(thinned, config.window, random)
-        order_P = random.permutation(len(centre_P))
+        centre_P, context_P = window_pairs(thinned, config.window, random, scratch)
+        order_P = (scratch or Scratch()).empty((len(centre_P),), np.int64)
+        order_P[:] = np.arange(len(centre_P))
+        random.shuffle(order_P)
         for start in range(0, len(order_P), config.batch):
             of = order_P[start : start + config.batch]
-            model.step(torch.from_numpy(centre_P[of]), torch.from_numpy(context_P[of]))
+            model.step(torch.from_numpy(centre_P[of]).long(), torch.from_numpy(context_P[of]).long())
         if checkpoint is not None:
             notes = {"epochs": epoch + 1, "random": random.bit_generator.state}
             checkpoint.save(Snapshot(model.state(), notes), f"epoch {epoch + 1} of {config.epochs} done")

@@ -221,7 +221,8 @@ def _neighbours(vector_IE: Float32, start: int, k: int) -> Int64:
     close_QI = vector_IE[start : start + _QUERY_CHUNK] @ vector_IE.T
     own_Q = np.arange(len(close_QI))
     close_QI[own_Q, own_Q + start] = -np.inf
-    return np.argpartition(-close_QI, k, axis=1)[:, :k]
+    # A copy, as a view would keep all pairs of all blocks in memory.
+    return np.argpartition(-close_QI, k, axis=1)[:, :k].copy()
 
 
 def _standardised(vector_NE: Float32) -> Float32:

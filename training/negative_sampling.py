@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from training.columns import chunks
+
 Floats = NDArray[np.floating]
 Int64 = NDArray[np.int64]
 
@@ -17,10 +19,13 @@ def kept_rows(label_NT: Floats, id_columns: tuple[Int64, ...], share: float) -> 
 
     The hash of a row's `id_columns` decides, so that the fate of a row depends on no other row, nor on its place in the log.
     """
-    hash_N = np.zeros(len(label_NT), dtype=np.uint64)
-    for column_N in id_columns:
-        hash_N = _mixed(hash_N + column_N.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
-    return (label_NT > 0).any(axis=1) | (hash_N / 2.0**64 < share)
+    kept_N = np.empty(len(label_NT), dtype=np.bool_)
+    for of in chunks(0, len(label_NT)):
+        hash_X = np.zeros(of.stop - of.start, dtype=np.uint64)
+        for column_N in id_columns:
+            hash_X = _mixed(hash_X + column_N[of].astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+        kept_N[of] = (label_NT[of] > 0).any(axis=1) | (hash_X / 2.0**64 < share)
+    return kept_N
 
 
 def prior_correction(label_NT: Floats, kept_N: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -29,8 +34,10 @@ def prior_correction(label_NT: Floats, kept_N: NDArray[np.bool_]) -> NDArray[np.
     It would be exact if a head's own label alone decided what is kept. Rows that another head's label has kept make a difference
     that is not the same for every row; that is left to the isotonic function.
     """
-    negative_NT = label_NT == 0
-    all_T, kept_T = negative_NT.sum(axis=0), negative_NT[kept_N].sum(axis=0)
+    all_T = kept_T = np.zeros(label_NT.shape[1], dtype=np.int64)
+    for of in chunks(0, len(label_NT)):
+        negative_NT = label_NT[of] == 0
+        all_T, kept_T = all_T + negative_NT.sum(axis=0), kept_T + negative_NT[kept_N[of]].sum(axis=0)
     return np.log(np.maximum(kept_T, 1) / np.maximum(all_T, 1))
 
 

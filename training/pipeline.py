@@ -32,6 +32,7 @@ from training.recipes import Recipe
 from training.slate_sourcing import Sourcing, sample_of_users, sourced_slates
 from training.slates import Slates
 from training.sourcing import write_sourcing
+from training.stored_log import StoredLog
 from training.two_tower import next_positive_recall, positives
 
 Float32 = NDArray[np.float32]
@@ -52,7 +53,7 @@ class Trained:
 
 def train(
     recipe: Recipe,
-    dataset: Dataset,
+    dataset: Dataset | StoredLog,
     staged: Path,
     open_sourcing: Callable[[Path], Sourcing],
     steps: Steps,

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from training.checkpoints import Keeper
 from training.contexts import ContextLog
 from training.datasets import Dataset
-from training.datasets.examples import labelled
 from training.errors import FitError
 from training.event_log import EventLog
 from training.ig2vec import train_account_vectors
+from training.impressions import impressions_of
 from training.progress import Steps
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
 from training.recipes import Recipe, Windows
 from training.snapshots import ItemTables, ItemVectors, busiest_surfaces
+from training.stored_log import StoredLog
 from training.two_tower import train_media_vectors
 
 
@@ -46,10 +47,10 @@ class RankingSets:
 class Preparation:
     """The first steps of a run, and what all later ones share. Raises FitError as `cut` does."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, steps: Steps, keep: Keeper) -> None:
+    def __init__(self, recipe: Recipe, dataset: Dataset | StoredLog, steps: Steps, keep: Keeper) -> None:
         self.recipe, self.dataset, self.steps, self.keep = recipe, dataset, steps, keep
-        self.cuts = cut(dataset, recipe.windows)
-        self.log = EventLog.from_dataset(dataset)
+        self.log = dataset.log if isinstance(dataset, StoredLog) else EventLog.from_dataset(dataset)
+        self.cuts = cut(int(self.log.time_ms_E[0]), dataset.as_of_ms, recipe.windows)
         self.contexts = ContextLog(self.log, dataset.users)
 
     def vectors(self) -> ItemVectors:
@@ -74,7 +75,7 @@ class Preparation:
 
     def item_tables(self, vectors: ItemVectors) -> ItemTables:
         """The item table as of any moment, with these vectors in all of them."""
-        return ItemTables(self.log, self.dataset.media, vectors, surfaces=busiest_surfaces(self.dataset.events))
+        return ItemTables(self.log, self.dataset.media, vectors, surfaces=busiest_surfaces(self.log))
 
     def ranking_sets(self, tables: ItemTables) -> RankingSets:
         """The rankers' examples of the three later windows."""
@@ -85,13 +86,13 @@ class Preparation:
             "test": (cuts.test_start_ms, cuts.end_ms, None),
         }
         with self.steps.step("labels"):
-            labels = labelled(self.dataset.events)
+            shown = impressions_of(self.log)
         made: list[RankingSet] = []
         for name, (start_ms, end_ms, limit) in windows.items():
             with self.steps.step(f"{name} examples") as report:
                 made.append(
                     build_ranking_set(
-                        labels.frame,
+                        shown,
                         self.contexts,
                         tables,
                         start_ms=start_ms,
@@ -101,13 +102,11 @@ class Preparation:
                     )
                 )
         train, valid, test = made
-        return RankingSets(train, valid, test, labels.n_orphans)
+        return RankingSets(train, valid, test, shown.n_orphans)
 
 
-def cut(dataset: Dataset, windows: Windows) -> Cuts:
-    """The windows of this log. Raises FitError if there is no time left for the rankers to train on."""
-    start_ms = int(dataset.events["event_time"].dt.epoch("ms").min())  # type: ignore[arg-type]
-    end_ms = dataset.as_of_ms
+def cut(start_ms: int, end_ms: int, windows: Windows) -> Cuts:
+    """The windows of a log that begins and ends then. Raises FitError if no time is left for the rankers to train on."""
     embedding_end_ms = start_ms + int((end_ms - start_ms) * windows.embedding_share)
     test_start_ms = end_ms - windows.test_ms
     valid_start_ms = test_start_ms - windows.valid_ms

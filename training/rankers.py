@@ -20,15 +20,16 @@ from features.schema import Stage, of_stage
 from training import metrics
 from training.calibration import knots
 from training.checkpoints import Checkpoint
+from training.columns import Scratch, chunks
 from training.errors import FitError
 from training.evaluation import Predictions, TaskMetrics, labels
 from training.fit import CurvePoint, FitConfig, Progress, fit, seeded
 from training.losses import multi_task_loss
 from training.models.architecture import Architecture
 from training.models.calibration import Calibration
-from training.models.candidate_rows import Batcher, CandidateRows, joined, stage_columns
+from training.models.candidate_rows import Batcher, CandidateRows, stage_columns
 from training.models.deep import DeepRanker
-from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings
+from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings, occurrences
 from training.models.light import LightRanker
 from training.models.percentile_input import InputKind
 from training.negative_sampling import kept_rows, prior_correction
@@ -91,7 +92,7 @@ class TrainedRank:
 
     def probabilities(self, rows: CandidateRows) -> Float32:
         """Calibrated P(task | impression) of every candidate, [N, T]."""
-        return _calibrated(self.calibration, self.logits(rows))
+        return _calibrated(self.calibration, self.logits(rows), rows.scratch)
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,12 @@ class TrainedRerank:
 
     def probabilities(self, rows: CandidateRows) -> Float32:
         """Calibrated P(task | impression) of every candidate, [N, T]."""
-        return _calibrated(self.calibration, self.logits(rows))
+        return _calibrated(self.calibration, self.logits(rows), rows.scratch)
 
 
 def kept_tasks(train: RankingSet, min_positives: int) -> tuple[str, ...]:
     """Tasks with enough positives to learn from, in the order of the set. Raises FitError when none is left."""
-    positives_T = train.label_NT.sum(axis=0)
+    positives_T = train.label_NT.sum(axis=0, dtype=np.float64)
     kept = tuple(task for task, n in zip(train.tasks, positives_T, strict=True) if n >= min_positives)
     if not kept:
         counts = ", ".join(f"{task} {int(n)}" for task, n in zip(train.tasks, positives_T, strict=True))
@@ -139,9 +140,9 @@ def train_rerank(
     tasks = kept_tasks(train, config.min_positives)
     stopping, held_out = _halves(valid)
     train, calibration = _sampled(train, tasks, config.negative_share)
-    seen_X = np.concatenate([train.row_N, train.history_row_BL.ravel()])
+    count_M = occurrences(len(items.media_id_M), train.row_N, train.history_row_BL)
     with seeded(config.fit.seed):
-        embeddings = IdEmbeddings(items, seen_X, config.embeddings)
+        embeddings = IdEmbeddings(items, count_M, config.embeddings)
         model = DeepRanker(
             of_stage(FEATURES, Stage.RERANK), config.embeddings.width, len(tasks), config.input, config.architecture
         )
@@ -221,27 +222,25 @@ def predictions(trained: TrainedRank | TrainedRerank, rows: RankingSet) -> Predi
     """What a trained ranker says of other impressions than those it was trained on, before and after calibration."""
     logit_NT = trained.logits(rows)
     before_NT = torch.sigmoid(torch.from_numpy(logit_NT)).numpy()
-    return Predictions(trained.tasks, rows, before_NT, _calibrated(trained.calibration, logit_NT))
+    return Predictions(trained.tasks, rows, before_NT, _calibrated(trained.calibration, logit_NT, rows.scratch))
 
 
 def _light_logits(model: LightRanker, rows: CandidateRows, n_tasks: int) -> Float32:
     batcher = Batcher(rows, Stage.RANK)
-    with torch.inference_mode():
-        parts = [model(batcher.dense(batcher.candidates_of(request_R)[0])) for request_R in batcher.all_requests()]
-    return joined(parts, n_tasks)
+    return batcher.outputs(lambda request_R: model(batcher.dense(batcher.candidates_of(request_R)[0])), n_tasks)
 
 
 def _deep_logits(model: DeepRanker, embeddings: IdEmbeddings, rows: CandidateRows, n_tasks: int) -> Float32:
     batcher = Batcher(rows, Stage.RERANK)
-    with torch.inference_mode():
-        parts = [model(*batcher.deep_inputs(request_R, embeddings)[1]) for request_R in batcher.all_requests()]
-    return joined(parts, n_tasks)
+    return batcher.outputs(lambda request_R: model(*batcher.deep_inputs(request_R, embeddings)[1]), n_tasks)
 
 
-def _calibrated(calibration: Calibration, logit_NT: Float32) -> Float32:
+def _calibrated(calibration: Calibration, logit_NT: Float32, scratch: Scratch) -> Float32:
+    probability_NT: Float32 = scratch.empty(logit_NT.shape, np.float32)
     with torch.inference_mode():
-        parts = [calibration(part) for part in torch.split(torch.from_numpy(logit_NT), _CALIBRATION_ROWS)]
-    return joined(parts, logit_NT.shape[1])
+        for of in chunks(0, len(logit_NT), _CALIBRATION_ROWS):
+            probability_NT[of] = calibration(torch.from_numpy(logit_NT[of])).numpy()
+    return probability_NT
 
 
 def _calibrate(calibration: Calibration, logit_NT: Float32, label_NT: Float32) -> None:
@@ -271,7 +270,10 @@ def _sampled(train: RankingSet, tasks: tuple[str, ...], negative_share: float) -
 
 def _soft_targets(teacher: TrainedRerank, train: RankingSet, calibration: Calibration) -> Tensor:
     """The teacher's probabilities, moved to where sampling has moved the labels that they are mixed with, [N, T]."""
-    return torch.sigmoid(torch.logit(torch.from_numpy(teacher.probabilities(train))) - calibration.prior_T)
+    soft_NT = torch.from_numpy(teacher.probabilities(train))
+    for of in chunks(0, len(train), _CALIBRATION_ROWS):
+        soft_NT[of] = torch.sigmoid(torch.logit(soft_NT[of]) - calibration.prior_T)
+    return soft_NT
 
 
 def _check_share(negative_share: float) -> None:
@@ -283,7 +285,7 @@ def _prepare(model: LightRanker | DeepRanker, train: RankingSet, tasks: tuple[st
     """Fits the input scaling and the starting biases; returns the labels of `tasks` as a tensor [N, T]."""
     label_NT = labels(train, tasks)
     rate_T = np.clip(label_NT.mean(axis=0, dtype=np.float64), 1e-6, 1 - 1e-6)
-    model.dense.fit(train.dense_NF[:, stage_columns(stage)])
+    model.dense.fit(train.dense_NF, stage_columns(stage))
     model.start_at(torch.from_numpy(np.log(rate_T / (1 - rate_T))))
     return torch.from_numpy(label_NT)
 
@@ -295,4 +297,4 @@ def _probe(stopping: RankingSet) -> RankingSet:
 
 def _loss(calibration: Calibration, logit_NT: Float32, label_NT: Float32) -> float:
     """Log loss after the correction for sampling, as validation rows are not sampled."""
-    return metrics.log_loss(label_NT.ravel(), _calibrated(calibration, logit_NT).ravel())
+    return metrics.log_loss(label_NT.ravel(), _calibrated(calibration, logit_NT, Scratch()).ravel())

@@ -2,17 +2,17 @@
 
 Knows time and memory; knows nothing of models.
 
-Shapes: N impressions, B requests, T tasks, F dense features, L = HISTORY_LENGTH slots, M media.
+Shapes: N impressions, B requests, T tasks, F dense features, L = HISTORY_LENGTH slots, S = RELATED_SLOTS slots, M media.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from features.actions import TASKS
 from features.assemble import assemble, candidate_view
@@ -20,12 +20,13 @@ from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.dense import FEATURES
 from features.item_table import UNKNOWN_ROW, ItemTable
 from features.related import RELATED_SLOTS
+from training.columns import NO_GROUP, Scratch, chunks, grouped, places_where
 from training.contexts import ContextLog
-from training.event_log import EventLog, sorted_rows, user_numbers
+from training.event_log import NO_SURFACE, EventLog
+from training.impressions import NO_HEAD, Impressions
 from training.ranking_set import RankingSet
 from training.snapshots import ItemTables
 
-Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
@@ -33,7 +34,7 @@ _CHUNK = 8_192  # impressions whose features are computed at once: bounds memory
 
 
 def build_ranking_set(
-    shown: pl.DataFrame,
+    shown: Impressions,
     contexts: ContextLog,
     item_tables: ItemTables,
     *,
@@ -44,103 +45,102 @@ def build_ranking_set(
 ) -> RankingSet:
     """The requests of [start_ms, end_ms) with everything known at their time and nothing that came later.
 
-    `shown` are the labelled impressions of the whole log (`training.datasets.examples.impressions`).
-
-    A request's users are seen just before its first impression, its items in the last snapshot before it. Of more than
-    `max_impressions` the most recent requests are kept. `progress` gets (impressions done, all). Memory: about 200 bytes per
-    impression and 650 per request, plus one chunk.
+    `shown` are the impressions of the whole log. A request's users are seen just before its first impression, its items in the
+    last snapshot before it. Of more than `max_impressions` the most recent requests are kept. `progress` gets (impressions done,
+    all). The set lies in the log's scratch: about 410 bytes per impression and 650 per request; besides there is one chunk.
     """
-    rows = _rows(shown, contexts.log, start_ms, end_ms, max_impressions)
-    dense_NF = np.empty((len(rows.row_N), len(FEATURES)), dtype=np.float32)
-    shape_BL = (len(rows.user_B), HISTORY_LENGTH)
-    row_BL, action_BL = np.empty(shape_BL, dtype=np.int32), np.empty(shape_BL, dtype=np.uint8)
-    age_ms_BL = np.empty(shape_BL, dtype=np.int64)
-    shape_NS = (len(rows.row_N), RELATED_SLOTS)
-    related_row_NS, related_action_NS = np.empty(shape_NS, dtype=np.int32), np.empty(shape_NS, dtype=np.uint8)
-    related_age_NS = np.empty(shape_NS, dtype=np.float32)
-    snapshot_ms_B = item_tables.snapshot_ms(rows.time_ms_B)
+    log = contexts.log
+    requests = _requests(shown, log, start_ms, end_ms, max_impressions)
+    made = _empty(requests, log.scratch)
+    time_ms_B = log.time_ms_E[requests.head_B]
+    snapshot_ms_B = item_tables.snapshot_ms(time_ms_B)
     items: ItemTable | None = None
-    for of_B in _chunks(rows.offsets, snapshot_ms_B):
+    for of_B in _chunks(requests.offsets, snapshot_ms_B):
         if items is None or items.as_of_ms != snapshot_ms_B[of_B.start]:
             items = item_tables.as_of(int(snapshot_ms_B[of_B.start]))
-        of_N = slice(int(rows.offsets[of_B.start]), int(rows.offsets[of_B.stop]))
-        context = contexts.at(rows.user_B[of_B], rows.time_ms_B[of_B], rows.surfaces[of_B], LONG_HISTORY_LENGTH)
-        request_N = rows.request_N[of_N] - of_B.start
-        view = candidate_view(context, items, rows.row_N[of_N], request_N, rows.position_N[of_N])
-        dense_NF[of_N] = assemble(view, FEATURES)
-        row_BL[of_B], action_BL[of_B] = view.history.row_BL, view.history.action_BL
-        age_ms_BL[of_B] = view.history.age_ms_BL
-        related_row_NS[of_N], related_action_NS[of_N] = view.related.row_NS, view.related.action_NS
-        related_age_NS[of_N] = view.related.age_hours_NS
+        offsets = requests.offsets[of_B.start : of_B.stop + 1]
+        of_N, count_B = slice(int(offsets[0]), int(offsets[-1])), np.diff(offsets)
+        place_N, request_N = requests.place_N[of_N], np.repeat(np.arange(len(count_B)), count_B)
+        user_B = log.user_E[requests.head_B[of_B]].astype(np.int64)
+        first_B = requests.place_N[offsets[:-1]]
+        surfaces = [log.surfaces[s] if s != NO_SURFACE else "" for s in log.surface_E[first_B].tolist()]
+        context = contexts.at(user_B, time_ms_B[of_B], surfaces, LONG_HISTORY_LENGTH)
+        row_N = log.media_row_E[place_N].astype(np.int64)
+        view = candidate_view(context, items, row_N, request_N, log.position_E[place_N])
+        made["dense_NF"][of_N], made["label_NT"][of_N] = assemble(view, FEATURES), shown.labels(place_N)
+        made["row_N"][of_N], made["request_N"][of_N] = row_N, request_N + of_B.start
+        made["user_N"][of_N], made["time_ms_N"][of_N] = user_B[request_N], time_ms_B[of_B][request_N]
+        made["history_row_BL"][of_B] = view.history.row_BL
+        made["history_action_BL"][of_B] = view.history.action_BL
+        made["history_age_ms_BL"][of_B] = view.history.age_ms_BL
+        made["related_row_NS"][of_N], made["related_action_NS"][of_N] = view.related.row_NS, view.related.action_NS
+        made["related_age_hours_NS"][of_N] = view.related.age_hours_NS
         if progress is not None:
-            progress(of_N.stop, len(rows.row_N))
-    return RankingSet(
-        tasks=tuple(task.name for task in TASKS),
-        dense_NF=dense_NF,
-        label_NT=rows.label_NT,
-        row_N=rows.row_N,
-        request_N=rows.request_N,
-        user_N=rows.user_B[rows.request_N],
-        time_ms_N=rows.time_ms_B[rows.request_N],
-        history_row_BL=row_BL,
-        history_action_BL=action_BL,
-        history_age_ms_BL=age_ms_BL,
-        related_row_NS=related_row_NS,
-        related_action_NS=related_action_NS,
-        related_age_hours_NS=related_age_NS,
-    )
+            progress(of_N.stop, len(requests.place_N))
+    return RankingSet(tasks=tuple(task.name for task in TASKS), **made, scratch=log.scratch)
+
+
+def _empty(requests: _Requests, scratch: Scratch) -> dict[str, NDArray[Any]]:
+    n, b = len(requests.place_N), len(requests.head_B)
+    shapes: dict[str, tuple[tuple[int, ...], DTypeLike]] = {
+        "dense_NF": ((n, len(FEATURES)), np.float32),
+        "label_NT": ((n, len(TASKS)), np.float32),
+        "row_N": ((n,), np.int64),
+        "request_N": ((n,), np.int64),
+        "user_N": ((n,), np.int64),
+        "time_ms_N": ((n,), np.int64),
+        "history_row_BL": ((b, HISTORY_LENGTH), np.int32),
+        "history_action_BL": ((b, HISTORY_LENGTH), np.uint8),
+        "history_age_ms_BL": ((b, HISTORY_LENGTH), np.int64),
+        "related_row_NS": ((n, RELATED_SLOTS), np.int32),
+        "related_action_NS": ((n, RELATED_SLOTS), np.uint8),
+        "related_age_hours_NS": ((n, RELATED_SLOTS), np.float32),
+    }
+    return {name: scratch.empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """The impressions of the window as columns, before features. Request b owns the rows offsets[b] : offsets[b + 1]."""
+class _Requests:
+    """The requests of the window with at least one impression that has features, in time order.
 
-    user_B: Int64
-    time_ms_B: Int64
-    surfaces: list[str]
+    Request b owns the impressions offsets[b] : offsets[b + 1] of `place_N`.
+    """
+
+    head_B: Int64  # place in the log of the first impression
     offsets: Int64
-    request_N: Int64
-    row_N: Int64
-    position_N: Float32
-    label_NT: Float32
+    place_N: Int64  # places in the log
 
 
-def _rows(shown: pl.DataFrame, log: EventLog, start_ms: int, end_ms: int, max_impressions: int | None) -> _Rows:
-    frame = _requests_in_order(shown, start_ms, end_ms)
-    frame = frame.with_columns(pl.Series("row", sorted_rows(log.media_id_M, frame["media_id"].to_numpy())))
-    # An item without a row in the item table has no features; serving drops such candidates as well.
-    frame = frame.filter(pl.col("row") != UNKNOWN_ROW)
-    if max_impressions is not None and len(frame) > max_impressions:
-        cut = frame["request"][-max_impressions - 1] if max_impressions else frame["request"][-1]
-        frame = frame.filter(pl.col("request") > cut)
-    first = frame["request"].is_first_distinct()
-    heads = frame.filter(first)
-    return _Rows(
-        user_B=user_numbers(heads["user_id"], log.user_ids).astype(np.int64),
-        time_ms_B=heads["request_ms"].to_numpy(),
-        surfaces=heads["surface"].fill_null("").to_list(),
-        offsets=np.append(np.flatnonzero(first.to_numpy()), len(frame)).astype(np.int64),
-        request_N=np.cumsum(first.to_numpy(), dtype=np.int64) - 1,
-        row_N=frame["row"].to_numpy().astype(np.int64),
-        position_N=frame["position"].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
-        label_NT=frame.select(pl.col(task.name).cast(pl.Float32) for task in TASKS).to_numpy(order="c"),
-    )
+def _requests(shown: Impressions, log: EventLog, start_ms: int, end_ms: int, max_impressions: int | None) -> _Requests:
+    """What of the log belongs to the window, as places in the log only: memory goes with the requests, not the impressions."""
+    first, after = log.count_before(start_ms), log.count_before(end_ms)
 
+    def head_of(of: slice) -> Int64:
+        """Head counted from the window's first event; NO_GROUP if it lies elsewhere."""
+        # An item without a row in the item table has no features; serving drops such candidates as well.
+        head_X = np.where(log.media_row_E[of] == UNKNOWN_ROW, NO_HEAD, shown.head_E[of])
+        return np.where((head_X >= first) & (head_X < after), head_X - first, NO_GROUP)
 
-def _requests_in_order(shown: pl.DataFrame, start_ms: int, end_ms: int) -> pl.DataFrame:
-    """Impressions of the requests of [start_ms, end_ms), requests contiguous, with their number and first time."""
-    shown = shown.with_row_index("place")
-    # An impression that names no request is a request of its own.
-    alone = pl.when(pl.col("request_id").is_null()).then(pl.col("place"))
-    keys = ["user_id", "request_id", "alone"]
-    requests = (
-        shown.with_columns(alone.alias("alone"))
-        .group_by(keys)
-        .agg(pl.col("event_time").min().dt.epoch("ms").alias("request_ms"), pl.col("place").min().alias("request"))
-        .filter(pl.col("request_ms").is_between(start_ms, end_ms, closed="left"))
-    )
-    joined = shown.with_columns(alone.alias("alone")).join(requests, on=keys, nulls_equal=True)
-    return joined.sort("request_ms", "request", "place")
+    count_H = log.scratch.zeros((after - first,), np.int32)
+    for of in chunks(first, len(log)):  # a request of the window may go on beyond its end
+        head_X, count_X = np.unique(head_of(of), return_counts=True)
+        known_X = head_X != NO_GROUP
+        count_H[head_X[known_X]] += count_X[known_X].astype(np.int32)
+    head_B = places_where(lambda of: count_H[of] > 0, 0, len(count_H))
+    ends_B = np.cumsum(count_H[head_B], dtype=np.int64)
+    if max_impressions is not None and len(head_B) and ends_B[-1] > max_impressions:
+        # Whole requests only: the one that the limit would cut goes as well.
+        head_B = head_B[int(np.searchsorted(ends_B, ends_B[-1] - max_impressions)) + 1 :]
+    request_H = count_H
+    request_H[:] = NO_GROUP
+    request_H[head_B] = np.arange(len(head_B), dtype=np.int32)
+
+    def request_of(of: slice) -> NDArray[np.int32]:
+        head_X = head_of(of)
+        return np.where(head_X == NO_GROUP, np.int32(NO_GROUP), request_H[np.maximum(head_X, 0)])
+
+    place_N, offsets = grouped(request_of, first, len(log), len(head_B), log.scratch)
+    return _Requests(head_B + first, offsets, place_N)
 
 
 def _chunks(offsets: Int64, snapshot_ms_B: Int64) -> Iterator[slice]:

@@ -8,10 +8,12 @@ S = RELATED_SLOTS slots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training.columns import Scratch, chunks, selected
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -39,6 +41,7 @@ class RankingSet:
     related_row_NS: Int32  # as in features.related.RelatedActions
     related_action_NS: NDArray[np.uint8]
     related_age_hours_NS: Float32
+    scratch: Scratch = field(default_factory=Scratch, repr=False)  # where the columns of a selection are kept
 
     def __len__(self) -> int:
         """The number of impressions N."""
@@ -51,8 +54,7 @@ class RankingSet:
 
     def __post_init__(self) -> None:
         """Raises ValueError naming the column whose length does not fit, or requests that are not contiguous."""
-        related = ("related_row_NS", "related_action_NS", "related_age_hours_NS")
-        for name in ("dense_NF", "label_NT", "request_N", "user_N", "time_ms_N", *related):
+        for name in _OF_IMPRESSIONS:
             if len(getattr(self, name)) != len(self):
                 raise ValueError(f"RankingSet.{name} has {len(getattr(self, name))} rows, expected {len(self)}")
         for name in ("history_action_BL", "history_age_ms_BL"):
@@ -60,31 +62,31 @@ class RankingSet:
                 raise ValueError(f"RankingSet.{name} does not have the shape {self.history_row_BL.shape}")
         if self.label_NT.shape[1:] != (len(self.tasks),):
             raise ValueError(f"RankingSet.label_NT has shape {self.label_NT.shape}, tasks are {self.tasks}")
-        if np.any(np.diff(self.request_N) < 0):
+        if any(np.any(np.diff(self.request_N[max(of.start - 1, 0) : of.stop]) < 0) for of in chunks(0, len(self))):
             raise ValueError("RankingSet.request_N must never decrease")
 
     def select(self, chosen: NDArray[np.bool_] | slice) -> RankingSet:
         """The requests that `chosen` (mask [B], or slice over requests) names, renumbered from 0, in the same order."""
         keep_B = np.zeros(self.n_requests, dtype=np.bool_)
         keep_B[chosen] = True
-        return self.rows(keep_B[self.request_N])
+        return self._kept(keep_B[self.request_N], keep_B)
 
     def rows(self, keep_N: NDArray[np.bool_]) -> RankingSet:
         """The impressions that the mask names, in the same order; requests that lose all of theirs are left out."""
         keep_B = np.zeros(self.n_requests, dtype=np.bool_)
-        keep_B[self.request_N[keep_N]] = True
-        return RankingSet(
-            tasks=self.tasks,
-            dense_NF=self.dense_NF[keep_N],
-            label_NT=self.label_NT[keep_N],
-            row_N=self.row_N[keep_N],
-            request_N=(np.cumsum(keep_B) - 1)[self.request_N[keep_N]],
-            user_N=self.user_N[keep_N],
-            time_ms_N=self.time_ms_N[keep_N],
-            history_row_BL=self.history_row_BL[keep_B],
-            history_action_BL=self.history_action_BL[keep_B],
-            history_age_ms_BL=self.history_age_ms_BL[keep_B],
-            related_row_NS=self.related_row_NS[keep_N],
-            related_action_NS=self.related_action_NS[keep_N],
-            related_age_hours_NS=self.related_age_hours_NS[keep_N],
-        )
+        for of in chunks(0, len(self)):
+            keep_B[self.request_N[of][keep_N[of]]] = True
+        return self._kept(keep_N, keep_B)
+
+    def _kept(self, keep_N: NDArray[np.bool_], keep_B: NDArray[np.bool_]) -> RankingSet:
+        columns = {name: selected(getattr(self, name), keep_N, self.scratch) for name in _OF_IMPRESSIONS}
+        columns |= {name: selected(getattr(self, name), keep_B, self.scratch) for name in _OF_REQUESTS}
+        number_B = np.cumsum(keep_B) - 1
+        for of in chunks(0, len(columns["request_N"])):
+            columns["request_N"][of] = number_B[columns["request_N"][of]]
+        return RankingSet(tasks=self.tasks, **columns, scratch=self.scratch)
+
+
+_RELATED = ("related_row_NS", "related_action_NS", "related_age_hours_NS")
+_OF_IMPRESSIONS = ("dense_NF", "label_NT", "row_N", "request_N", "user_N", "time_ms_N", *_RELATED)
+_OF_REQUESTS = ("history_row_BL", "history_action_BL", "history_age_ms_BL")

@@ -22,17 +22,19 @@ import training
 from features.dense import FINGERPRINT
 from training.datasets import Dataset
 from training.recipes import Recipe
+from training.stored_log import StoredLog
 
 _DIGITS = 16
 
 
-def run_key(recipe: Recipe, dataset: Dataset, *also: str) -> str:
+def run_key(recipe: Recipe, dataset: Dataset | StoredLog, *also: str) -> str:
     """The key, short enough for a directory. `also` is whatever else the result depends on."""
     parts = [
         json.dumps(asdict(recipe), sort_keys=True),
         dataset.name,
         str(dataset.as_of_ms),
-        *(_rows_digest(frame) for frame in (dataset.users, dataset.media, dataset.events)),
+        *(_rows_digest(frame) for frame in (dataset.users, dataset.media)),
+        dataset.digest if isinstance(dataset, StoredLog) else _rows_digest(dataset.events),
         FINGERPRINT,
         code_digest(training, features),
         *(str(library.__version__) for library in (np, pl, torch)),

@@ -17,6 +17,7 @@ from features.assemble import assemble, candidate_view
 from features.context import UserContexts
 from features.dense import FEATURES
 from features.item_table import ItemTable
+from training.columns import Scratch
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
@@ -53,6 +54,11 @@ class Slates:
     def request_N(self) -> Int64:
         """Slate of every candidate."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def scratch(self) -> Scratch:
+        """Where outputs for the candidates go: memory, as a recipe bounds the number of slates."""
+        return Scratch()
 
     def columns(self) -> Mapping[str, NDArray[Any]]:
         """All arrays by name: `Slates(**columns)` makes the slates again."""

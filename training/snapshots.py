@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from features.actions import Action
 from features.counters import HOUR_MS, ActionCounters
 from features.item_table import MAX_SURFACES, UNKNOWN_ROW, UNKNOWN_TOPIC, ItemTable
-from training.event_log import EventLog, sorted_rows
+from training.columns import CHUNK, chunks
+from training.event_log import NO_SURFACE, EventLog, sorted_rows
 
 Bits = NDArray[np.uint32]
 Float32 = NDArray[np.float32]
@@ -102,22 +103,28 @@ class ItemTables:
 
     def _advance(self, time_ms: int) -> None:
         end = self._log.count_before(time_ms)
-        step = slice(self._place, end)
-        action_E, time_ms_E = self._log.action_E[step], self._log.time_ms_E[step]
-        for counters, row_E in (
-            (self._counts, self._log.media_row_E[step]),
-            (self._account_counts, self._log.author_row_E[step]),
-        ):
+        while end - self._place > CHUNK:
+            # One moment later than the chunk's last event, as events of one moment are counted together.
+            self._count(int(self._log.time_ms_E[self._place + CHUNK - 1]) + 1)
+        self._count(time_ms)
+
+    def _count(self, until_ms: int) -> None:
+        log = self._log
+        step = slice(self._place, log.count_before(until_ms))
+        action_E, time_ms_E = log.action_E[step], log.time_ms_E[step]
+        for counters, row_E in ((self._counts, log.media_row_E[step]), (self._account_counts, log.author_row_E[step])):
             known_E = row_E != UNKNOWN_ROW
-            counters.advance(time_ms, row_E[known_E], action_E[known_E], time_ms_E[known_E])
-        self._place = end
+            counters.advance(until_ms, row_E[known_E], action_E[known_E], time_ms_E[known_E])
+        self._place = step.stop
 
 
-def busiest_surfaces(events: pl.DataFrame) -> tuple[str, ...]:
+def busiest_surfaces(log: EventLog) -> tuple[str, ...]:
     """The surfaces with most events, the busiest first, equal ones by name."""
-    named = events.select("surface").drop_nulls().filter(pl.col("surface") != "")
-    counted = named.group_by("surface").len().sort("len", "surface", descending=[True, False])
-    return tuple(counted["surface"].head(MAX_SURFACES).to_list())
+    count_S = np.zeros(len(log.surfaces), dtype=np.int64)
+    for of in chunks(0, len(log)):
+        count_S += np.bincount(log.surface_E[of][log.surface_E[of] != NO_SURFACE], minlength=len(count_S))
+    order = sorted(range(len(count_S)), key=lambda surface: (-count_S[surface], log.surfaces[surface]))
+    return tuple(log.surfaces[surface] for surface in order if log.surfaces[surface])[:MAX_SURFACES]
 
 
 class _MediaColumns:

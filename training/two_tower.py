@@ -20,9 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from features.actions import POSITIVE_ACTIONS
+from features.context import HISTORY_LENGTH
 from features.history import join_history, pooled
 from features.item_table import UNKNOWN_ROW, ItemTable
 from training.checkpoints import Checkpoint, Snapshot
+from training.columns import blocks, chunks, grouped
 from training.contexts import ContextLog
 from training.embedding_table import DistinctRows, EmbeddingTable
 from training.event_log import EventLog
@@ -70,22 +72,34 @@ def positives(
 
     Only the first: later ones have their own target in the history. Moments without a history that says anything are left out.
     """
-    event_P = log.positives_before(end_ms)
-    event_P = event_P[log.media_row_E[event_P] != UNKNOWN_ROW]
-    pair_P = log.user_E[event_P].astype(np.int64) * len(log.media_id_M) + log.media_row_E[event_P]
-    event_P = event_P[np.sort(np.unique(pair_P, return_index=True)[1])]
+    event_P = _first_positives(log, end_ms)
     event_P = event_P[log.time_ms_E[event_P] >= start_ms]
     event_P = event_P if cap is None else event_P[max(0, len(event_P) - cap) :]
     user_P, time_ms_P = log.user_E[event_P].astype(np.int64), log.time_ms_E[event_P]
-    parts: list[tuple[NDArray[np.int32], Float32]] = [(np.empty((0, 0), np.int32), np.empty((0, 0), np.float32))]
-    for start in range(0, max(len(event_P), 1), _CHUNK):
-        of = slice(start, start + _CHUNK)
+    row_PL: NDArray[np.int32] = log.scratch.empty((len(event_P), HISTORY_LENGTH), np.int32)
+    weight_PL: Float32 = log.scratch.empty((len(event_P), HISTORY_LENGTH), np.float32)
+    told_P, told = np.zeros(len(event_P), dtype=np.bool_), 0
+    for of in chunks(0, len(event_P), _CHUNK):
         history = join_history(contexts.at(user_P[of], time_ms_P[of], [""] * len(user_P[of])), items)
-        parts.append((history.row_BL.astype(np.int32), history.weight_BL))
-    row_PL, weight_PL = (np.concatenate([part[column] for part in parts[1:]]) for column in (0, 1))
-    told_P = weight_PL.any(axis=1)
+        told_P[of] = history.weight_BL.any(axis=1)
+        more = slice(told, told + int(told_P[of].sum()))
+        row_PL[more], weight_PL[more] = history.row_BL[told_P[of]], history.weight_BL[told_P[of]]
+        told = more.stop
     target_P = log.media_row_E[event_P].astype(np.int64)
-    return Positives(target_P[told_P], user_P[told_P], time_ms_P[told_P], row_PL[told_P], weight_PL[told_P])
+    return Positives(target_P[told_P], user_P[told_P], time_ms_P[told_P], row_PL[:told], weight_PL[:told])
+
+
+def _first_positives(log: EventLog, end_ms: int) -> Int64:
+    """Places in the log of the first positive action of every user on every known media item before `end_ms`, in order."""
+    event_P = log.positives_before(end_ms)
+    event_P = event_P[log.media_row_E[event_P] != UNKNOWN_ROW]
+    place_P, start_V = grouped(lambda of: log.user_E[event_P[of]], 0, len(event_P), len(log.user_ids), log.scratch)
+    firsts = [np.empty(0, dtype=np.int64)]
+    for users in blocks(start_V):
+        own_X = event_P[place_P[start_V[users.start] : start_V[users.stop]]]
+        pair_X = log.user_E[own_X].astype(np.int64) * len(log.media_id_M) + log.media_row_E[own_X]
+        firsts.append(own_X[np.unique(pair_X, return_index=True)[1]])
+    return np.sort(np.concatenate(firsts))
 
 
 def train_media_vectors(
@@ -163,7 +177,8 @@ class _Towers:
         generator = torch.Generator().manual_seed(config.seed)
         seen_M = np.zeros(len(items.media_id_M), dtype=np.bool_)
         seen_M[examples.target_P] = True
-        seen_M[examples.history_row_PL[examples.history_weight_PL != 0]] = True
+        for of in chunks(0, len(examples), _CHUNK):
+            seen_M[examples.history_row_PL[of][examples.history_weight_PL[of] != 0]] = True
         author_M = items.author_row_M.astype(np.int64)
         self._author_M, topic_M = torch.from_numpy(author_M), items.topic_M.astype(np.int64)
         # Row 0 of the topic table stands for "unknown" and stays zero.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -22,6 +23,10 @@ from cli.errors import CommandError
 from cli.progress import steps
 from cli.workspace import Workspace
 
+if TYPE_CHECKING:
+    from training.columns import Scratch
+
+_GB = 1e9
 _LIBRARIES = ("faiss-cpu", "numpy", "onnx", "onnxruntime", "polars", "torch")
 
 
@@ -43,6 +48,9 @@ def train(
     compare_losses: Annotated[
         bool, typer.Option("--compare-losses", help="Train a prerank student per loss and keep the best.")
     ] = False,
+    memory: Annotated[
+        float | None, typer.Option(metavar="GB", min=0, help="Columns to keep in memory; a quarter of it if left out.")
+    ] = None,
 ) -> None:
     """Train every stage on the data set in use and publish a bundle.
 
@@ -50,10 +58,21 @@ def train(
     metrics as if nothing had happened. The same command means the same recipe, seed, data, query file, funnel log and software;
     after a change of any of them training starts over. What a run keeps for that lies in HOME/training and goes when its bundle is
     published; what unfinished runs left there goes after a week.
+
+    A log may be larger than memory: columns that do not fit --memory lie in files below HOME/training while the command runs.
+    The bundle is the same either way.
     """
     workspace: Workspace = context.obj
     train_bundle(
-        workspace, data or workspace.current_dataset(), recipe, seed, activate, fresh, funnel_log, compare_losses
+        workspace,
+        data or workspace.current_dataset(),
+        recipe,
+        seed,
+        activate,
+        fresh,
+        funnel_log=funnel_log,
+        compare_losses=compare_losses,
+        memory_budget=None if memory is None else int(memory * _GB),
     )
 
 
@@ -64,18 +83,25 @@ def train_bundle(
     seed: int | None,
     activate: bool,
     fresh: bool = False,
+    *,
     funnel_log: Path | None = None,
     compare_losses: bool = False,
+    memory_budget: int | None = None,
 ) -> Manifest:
-    """Trains, publishes and, if asked, activates. Nothing is published when it is interrupted; the next call resumes it."""
+    """Trains, publishes and, if asked, activates. Nothing is published when it is interrupted; the next call resumes it.
+
+    `memory_budget`: bytes of columns to keep in memory.
+    """
     from cli.sourcing import candidates_depend_on, open_sourcing
     from features.dense import FINGERPRINT
     from training import pipeline
     from training.checkpoints import open_run
-    from training.datasets import load
+    from training.columns import Scratch
     from training.funnel_log import read_funnel_log
+    from training.memory import default_budget
     from training.recipes import RECIPES
     from training.run_key import run_key
+    from training.stored_log import read_log
 
     if recipe_name not in RECIPES:
         raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
@@ -84,8 +110,9 @@ def train_bundle(
     store, igql_file = workspace.bundles(), workspace.query_file()
     with ExitStack() as stack:
         progress = stack.enter_context(steps())
-        with progress.step("reading and checking the data set"):
-            dataset = load(data)
+        scratch = Scratch(workspace.training, default_budget() if memory_budget is None else memory_budget)
+        with progress.step("reading and checking the data set") as report:
+            dataset = read_log(data, scratch, report)
         weights, logged = recipe.value_weights["default"], None
         if funnel_log is not None:
             with progress.step("reading and checking the funnel log"):
@@ -114,6 +141,8 @@ def train_bundle(
         store.activate(manifest.version)
     console = Console()
     console.print(metrics_tables(manifest))
+    # Printed only: what is in a bundle does not depend on the machine that made it.
+    console.print(cost_line(progress.seconds, scratch), highlight=False)
     console.print(f"bundle {manifest.version} {'is active' if activate else 'is published, not active'}")
     return manifest
 
@@ -198,6 +227,15 @@ def _loss_lines(losses: dict[str, Any] | None) -> list[Text]:
         return [Text(f"prerank learned from {chosen}, which the recipe names; --compare-losses tries them all")]
     recall = _interval(table[chosen]["recall_page"])
     return [Text(f"prerank learned from {chosen}, the best of {len(table)} losses: it keeps {recall} of the best 25")]
+
+
+def cost_line(seconds: Mapping[str, float], scratch: Scratch) -> str:
+    """Memory at its peak, and the time that every step took."""
+    from training.memory import peak_memory
+
+    steps = ", ".join(f"{name} {taken:.0f} s" for name, taken in seconds.items() if taken >= 1)
+    columns = f"columns: {scratch.in_memory / _GB:.1f} GB in memory, {scratch.in_files / _GB:.1f} GB in files"
+    return f"peak memory {peak_memory() / _GB:.1f} GB ({columns}); {sum(seconds.values()):.0f} s in all: {steps}"
 
 
 def _of_tasks(tables: Any, tasks: tuple[str, ...]) -> dict[str, dict[str, float]]:

@@ -136,7 +136,7 @@ class Offline:
         published = ItemTable.open(root / layout.ITEMS)
         self.users = Users(served.dataset)
         vectors = ItemVectors(published.media_vector_MD, published.account_vector_UE)
-        surfaces = busiest_surfaces(served.dataset.events)
+        surfaces = busiest_surfaces(self.users.log)
         tables = ItemTables(self.users.log, served.dataset.media, vectors, surfaces=surfaces)
         self.items = tables.as_of(served.dataset.as_of_ms)
         self.embeddings = ItemEmbeddings.open(root / layout.RERANK_EMBEDDINGS)

@@ -14,8 +14,8 @@ from features.dense import FEATURES
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
 from training.contexts import ContextLog
 from training.datasets import Dataset
-from training.datasets.examples import impressions
 from training.event_log import EventLog
+from training.impressions import impressions_of
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
 from training.snapshots import ItemTables, ItemVectors
@@ -38,7 +38,7 @@ def built(
 ) -> RankingSet:
     log = EventLog.from_dataset(data)
     tables = ItemTables(log, data.media, ItemVectors.zeros(log), every_ms)
-    shown, contexts = impressions(data.events), ContextLog(log, data.users)
+    shown, contexts = impressions_of(log), ContextLog(log, data.users)
     return build_ranking_set(shown, contexts, tables, start_ms=start_ms, end_ms=end_ms, max_impressions=cap)
 
 
@@ -130,7 +130,7 @@ def test_progress_ends_with_everything_done() -> None:
     data, calls = dataset(EVENTS, MEDIA), list[tuple[int, int]]()
     log = EventLog.from_dataset(data)
     tables = ItemTables(log, data.media, ItemVectors.zeros(log), HOUR)
-    shown, contexts = impressions(data.events), ContextLog(log, data.users)
+    shown, contexts = impressions_of(log), ContextLog(log, data.users)
     build_ranking_set(
         shown, contexts, tables, start_ms=START, end_ms=END, progress=lambda done, total: calls.append((done, total))
     )

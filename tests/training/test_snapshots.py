@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,10 +127,23 @@ def test_a_request_gets_the_last_snapshot_at_or_before_it() -> None:
 
 
 def test_the_busiest_surfaces_come_first_and_no_name_is_none() -> None:
-    names = ["b", "a", None, "", "c", "b", "c"]
-    assert busiest_surfaces(pl.DataFrame({"surface": names}, schema={"surface": pl.String})) == ("b", "c", "a")
-    many = pl.DataFrame({"surface": [f"s{i:02}" for i in range(20)]})
-    assert busiest_surfaces(many) == tuple(f"s{i:02}" for i in range(MAX_SURFACES))
+    def busiest(names: list[str | None]) -> tuple[str, ...]:
+        data = dataset([Event("ann", 10, Action.CLICK, minute) for minute in range(len(names))], MEDIA)
+        events = data.events.with_columns(surface=pl.Series(names, dtype=pl.String))
+        return busiest_surfaces(EventLog.from_dataset(replace(data, events=events)))
+
+    assert busiest(["b", "a", None, "", "c", "b", "c"]) == ("b", "c", "a")
+    assert busiest([f"s{i:02}" for i in range(20)]) == tuple(f"s{i:02}" for i in range(MAX_SURFACES))
+    assert busiest([None]) == ()
+
+
+def test_a_long_way_forward_is_counted_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = tables().as_of(START + 5 * HOUR)
+    monkeypatch.setattr("training.snapshots.CHUNK", 1)
+    in_steps = tables().as_of(START + 5 * HOUR)
+    np.testing.assert_array_equal(in_steps.counts_MA, at_once.counts_MA)
+    np.testing.assert_allclose(in_steps.recent_counts_MA, at_once.recent_counts_MA, rtol=1e-6)
+    assert at_once.counts_MA.sum() > 1
 
 
 def test_every_table_knows_the_surfaces(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-import polars as pl
-
 from bundles.manifest import Manifest
 from features.counters import HOUR_MS
 from features.embeddings import ItemEmbeddings
@@ -18,9 +16,9 @@ from features.item_table import ItemTable
 from training.bundle_evaluation.opened import OpenedBundle
 from training.contexts import ContextLog
 from training.datasets import Dataset
-from training.datasets.examples import impressions
 from training.errors import EvaluationError
 from training.event_log import EventLog
+from training.impressions import Impressions, impressions_of
 from training.progress import Progress
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
@@ -78,9 +76,9 @@ class JudgedLog:
         return ContextLog(self.log, self.dataset.users)
 
     @cached_property
-    def shown(self) -> pl.DataFrame:
+    def shown(self) -> Impressions:
         """Labelled impressions of the whole log."""
-        return impressions(self.dataset.events)
+        return impressions_of(self.log)
 
     def window(self, hours: float = DEFAULT_HOURS) -> Window:
         """The last hours of the log."""

@@ -6,6 +6,7 @@ unless the request id says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -15,7 +16,7 @@ from features.actions import TASKS, Action, Task, action_name
 DAY_MS = 24 * 60 * 60 * 1000
 
 _PAIR = ["user_id", "media_id"]
-_COLUMNS = [*_PAIR, "author_id", "event_time", "request_id", "position", "surface", "propensity"]
+_COLUMNS = (*_PAIR, "author_id", "event_time", "request_id", "position", "surface", "propensity")
 _TASK_ACTIONS = [action_name(action) for task in TASKS for action in sorted(task.actions)]
 
 
@@ -33,15 +34,15 @@ def impressions(events: pl.DataFrame, window_ms: int = DAY_MS) -> pl.DataFrame:
     return labelled(events, window_ms).frame
 
 
-def labelled(events: pl.DataFrame, window_ms: int = DAY_MS) -> Labelled:
-    """One row per impression of a conformed events table, labelled for every task of features.actions.
+def labelled(events: pl.DataFrame, window_ms: int = DAY_MS, columns: Sequence[str] = _COLUMNS) -> Labelled:
+    """One row per impression of a conformed events table, labelled for every task of features.actions; with its `columns`.
 
     An action counts for the impression of its user, media and request; where either carries no request id, for the last
     impression of the user and media that is at most `window_ms` older. Dwell events label nothing.
     """
     in_time_order = events.sort("event_time", maintain_order=True)
     is_impression = pl.col("action") == action_name(Action.IMPRESSION)
-    logged = in_time_order.filter(is_impression).select(_COLUMNS)
+    logged = in_time_order.filter(is_impression).select(columns)
     shown = _first_of_each_request(logged).with_row_index("row")
     actions = in_time_order.filter(pl.col("action").is_in(_TASK_ACTIONS)).select(
         *_PAIR, "request_id", "event_time", "action"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from training.datasets.conform import conform
 from training.datasets.contract import CONTRACT_VERSION, EVENTS, INFO_FILE, MEDIA, TABLES, USERS
 from training.datasets.references import check_references
 from training.errors import DatasetError
+
+NO_INFO = f"{INFO_FILE} is missing: the log is taken to end with its last event"
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,10 @@ class Dataset:
 
 def load(path: Path | str) -> Dataset:
     """The data set in the directory `path`. Raises DatasetError naming file, column, row, value and remedy."""
-    root = Path(path)
-    if not root.is_dir():
-        raise DatasetError(str(root), "there is no such directory", "import or simulate a data set first")
-    frames = {table.name: _read(root / table.file) for table in TABLES}
-    info = _read_info(root / INFO_FILE)
-    _check_counts(info, frames, root)
+    root = existing(path)
+    frames = {table.name: read_table(root / table.file) for table in TABLES}
+    info = read_info(root / INFO_FILE)
+    check_counts(info, {name: len(frame) for name, frame in frames.items()}, root)
     return checked(
         frames["users"],
         frames["media"],
@@ -48,7 +49,7 @@ def load(path: Path | str) -> Dataset:
         root=root,
         created_by=info.get("created_by"),
         seed=info.get("seed"),
-        warnings=() if info else (f"{INFO_FILE} is missing: the log is taken to end with its last event",),
+        warnings=() if info else (NO_INFO,),
     )
 
 
@@ -72,22 +73,36 @@ def checked(
     found = [
         conform(frame, table, place[table.name]) for frame, table in ((users, USERS), (media, MEDIA), (events, EVENTS))
     ]
-    notes = [
-        f"{place[table.name]}: column {column} is not in the contract and was left out"
-        for table, conformed in zip(TABLES, found, strict=True)
-        for column in conformed.ignored
-    ]
+    notes = [note for table, of in zip(TABLES, found, strict=True) for note in left_out(of.ignored, place[table.name])]
     users, media, events = (conformed.frame for conformed in found)
     check_references(users, media, events, place["events"])
     if not events["event_time"].is_sorted():
-        notes.append(f"{place['events']}: the events were not in time order and were sorted")
+        notes.append(sorted_note(place["events"]))
         events = events.sort("event_time", maintain_order=True)
-    end_ms = _check_end(events, as_of_ms, root)
+    end_ms = check_end(int(events["event_time"].dt.epoch("ms")[-1]), as_of_ms, root)
     return Dataset(users, media, events, end_ms, name, root, created_by, seed, (*warnings, *notes))
 
 
-def _check_end(events: pl.DataFrame, as_of_ms: int | None, root: Path | None) -> int:
-    last_ms = int(events["event_time"].dt.epoch("ms")[-1])
+def existing(path: Path | str) -> Path:
+    """The directory of a data set. Raises DatasetError if it is none."""
+    root = Path(path)
+    if not root.is_dir():
+        raise DatasetError(str(root), "there is no such directory", "import or simulate a data set first")
+    return root
+
+
+def left_out(columns: Iterable[str], file: str) -> list[str]:
+    """What is said of columns that the contract does not know."""
+    return [f"{file}: column {column} is not in the contract and was left out" for column in columns]
+
+
+def sorted_note(file: str) -> str:
+    """What is said of events that were not in time order."""
+    return f"{file}: the events were not in time order and were sorted"
+
+
+def check_end(last_ms: int, as_of_ms: int | None, root: Path | None) -> int:
+    """The end of a log whose last event was at `last_ms`. Raises DatasetError if the data set says it ended before."""
     if as_of_ms is not None and as_of_ms <= last_ms:
         file = str(root / INFO_FILE) if root else INFO_FILE
         reason = f"as_of_ms {as_of_ms} is not after the last event ({last_ms})"
@@ -95,9 +110,23 @@ def _check_end(events: pl.DataFrame, as_of_ms: int | None, root: Path | None) ->
     return last_ms + 1 if as_of_ms is None else as_of_ms
 
 
-def _read(file: Path) -> pl.DataFrame:
+def read_table(file: Path, rows: slice | None = None) -> pl.DataFrame:
+    """The table in a file, or some of its rows. Raises DatasetError for a file that is missing or damaged."""
+    with _said_of(file):
+        lazy = pl.scan_parquet(file, glob=False)
+        return lazy.collect() if rows is None else lazy.slice(rows.start, rows.stop - rows.start).collect()
+
+
+def count_rows(file: Path) -> int:
+    """How many rows a file holds. Raises DatasetError as `read_table` does."""
+    with _said_of(file):
+        return int(pl.scan_parquet(file, glob=False).select(pl.len()).collect().item())
+
+
+@contextmanager
+def _said_of(file: Path) -> Iterator[None]:
     try:
-        return pl.read_parquet(file, glob=False)
+        yield
     except FileNotFoundError:
         raise DatasetError(str(file), "the file is missing", "write it, or import the data set again") from None
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -105,8 +134,8 @@ def _read(file: Path) -> pl.DataFrame:
         raise DatasetError(str(file), reason, "write it again") from error
 
 
-def _read_info(file: Path) -> dict[str, Any]:
-    """The content of dataset.json, or nothing where a team brought Parquet files only."""
+def read_info(file: Path) -> dict[str, Any]:
+    """The content of dataset.json, or nothing where a team brought Parquet files only. Raises DatasetError for a broken one."""
     if not file.exists():
         return {}
     try:
@@ -124,9 +153,10 @@ def _read_info(file: Path) -> dict[str, Any]:
     return info
 
 
-def _check_counts(info: Mapping[str, Any], frames: Mapping[str, pl.DataFrame], root: Path) -> None:
+def check_counts(info: Mapping[str, Any], rows: Mapping[str, int], root: Path) -> None:
+    """Raises DatasetError for a table that holds more or fewer rows than the data set says."""
     counts = info.get("rows")
     for name, count in counts.items() if isinstance(counts, dict) else ():
-        if name in frames and len(frames[name]) != count:
-            reason = f"it holds {len(frames[name])} rows, {INFO_FILE} counts {count}"
+        if name in rows and rows[name] != count:
+            reason = f"it holds {rows[name]} rows, {INFO_FILE} counts {count}"
             raise DatasetError(str(root / f"{name}.parquet"), reason, "copy or import the data set again")

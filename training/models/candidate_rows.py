@@ -6,7 +6,7 @@ K item embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from features.counters import HOUR_MS
 from features.dense import FEATURES
 from features.schema import Stage, of_stage
+from training.columns import Scratch
 from training.models.id_embeddings import IdEmbeddings
 
 Int64 = NDArray[np.int64]
@@ -54,6 +55,9 @@ class CandidateRows(Protocol):
     @property
     def related_age_hours_NS(self) -> NDArray[np.float32]: ...
 
+    @property
+    def scratch(self) -> Scratch: ...
+
 
 def stage_columns(stage: Stage) -> list[int]:
     """Columns of `dense_NF` that `stage` consumes, in the order of its model input."""
@@ -72,7 +76,8 @@ class Batcher:
 
     def candidates_of(self, request_R: Int64) -> tuple[Tensor, Tensor]:
         """Candidate numbers of the requests, and for each its place in `request_R`."""
-        start_R, count_R = self.offsets[request_R], np.diff(self.offsets)[request_R]
+        start_R = self.offsets[request_R]
+        count_R = self.offsets[request_R + 1] - start_R
         place_N = np.repeat(np.arange(len(request_R)), count_R)
         first_N = np.repeat(np.cumsum(count_R) - count_R, count_R)
         candidate_N = start_R[place_N] + np.arange(len(place_N)) - first_N
@@ -106,20 +111,21 @@ class Batcher:
         age_NS = np.log1p(self.rows.related_age_hours_NS[candidate_N, -used:])
         return embeddings(torch.from_numpy(row_NS)), torch.from_numpy(action_NS[:, -used:]), torch.from_numpy(age_NS)
 
+    def outputs(self, model: Callable[[Int64], Tensor], width: int) -> NDArray[np.float32]:
+        """What `model` says of the candidates of every request, [N, `width`]."""
+        output_NT: NDArray[np.float32] = self.rows.scratch.empty((int(self.offsets[-1]), width), np.float32)
+        with torch.inference_mode():
+            for request_R in self.all_requests():
+                of = slice(self.offsets[request_R[0]], self.offsets[request_R[-1] + 1])
+                output_NT[of] = model(request_R).numpy()
+        return output_NT
+
     def all_requests(self, rows: int = _SCORING_ROWS) -> Iterator[Int64]:
         """Every request once, in order, in batches of about `rows` candidates."""
         requests = len(self.offsets) - 1
         per_batch = max(1, requests * rows // max(int(self.offsets[-1]), 1))
         for start in range(0, requests, per_batch):
             yield np.arange(start, min(start + per_batch, requests), dtype=np.int64)
-
-
-def joined(parts: Sequence[Tensor], width: int) -> NDArray[np.float32]:
-    """Per-batch outputs [*, T] as one array; [0, T] for none."""
-    if not parts:
-        return np.zeros((0, width), dtype=np.float32)
-    joined_NT: NDArray[np.float32] = torch.cat(list(parts)).numpy()
-    return joined_NT
 
 
 def _longest(action_RL: Int64) -> int:

@@ -1,6 +1,7 @@
 """Raw dense features to network input, inside the graph: transform, standardisation and presence. Knows no feature by name.
 
-Shapes: N rows, F features. Raw means as `features.assemble` returns it: unscaled, NaN = missing.
+Shapes: N rows, F features, X columns of which the features are some.
+Raw means as `features.assemble` returns it: unscaled, NaN = missing.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from features.schema import Feature, Transform
+from training.columns import chunks
 
 CLIP = 10.0  # standard deviations: beyond this an input says "extreme" and nothing more
 _STD_FLOOR = 1e-6  # relative to the largest magnitude: below it a column is a constant that carries rounding noise
-_FIT_ROWS = 200_000  # mean and spread do not get better with more
+FIT_ROWS = 200_000  # mean, spread and percentiles do not get better with more
 
 
 class DenseInput(nn.Module):
@@ -51,10 +53,10 @@ class DenseInput(nn.Module):
         }.items():
             self.register_buffer(name, value_F)
 
-    def fit(self, dense_NF: NDArray[np.float32]) -> None:
-        """Takes mean, spread and presence of every column from training rows. Infinite values are present but not counted."""
-        # Evenly spaced rows, as logs are in time order and a prefix would be one day only.
-        sample_NF = dense_NF[:: max(1, len(dense_NF) // _FIT_ROWS)].astype(np.float64)
+    def fit(self, dense_NX: NDArray[np.float32], column_F: Sequence[int] | None = None) -> None:
+        """Takes mean, spread and presence of F of the columns of training rows. Infinite values are present but not counted."""
+        column_F = range(dense_NX.shape[1]) if column_F is None else column_F
+        sample_NF = evenly_spaced(dense_NX, column_F).astype(np.float64)
         log_NF = np.sign(sample_NF) * np.log1p(np.abs(sample_NF))
         value_NF = np.where(self.is_log_F.numpy(), log_NF, sample_NF)
         finite_NF = np.isfinite(value_NF)
@@ -63,13 +65,16 @@ class DenseInput(nn.Module):
         variance_F = (np.where(finite_NF, value_NF - mean_F, 0) ** 2).sum(axis=0) / count_F
         spread_F = np.sqrt(variance_F)
         constant_F = spread_F <= _STD_FLOOR * np.maximum(np.abs(mean_F), 1)
-        present_F = ~np.isnan(dense_NF).all(axis=0)
+        missing_F = np.zeros(len(column_F), dtype=np.int64)
+        for of in chunks(0, len(dense_NX)):
+            missing_F += np.isnan(dense_NX[of]).sum(axis=0)[list(column_F)]
+        present_F = missing_F < len(dense_NX)
         self.mean_F.copy_(torch.from_numpy(mean_F))
         self.scale_F.copy_(torch.from_numpy(np.where(constant_F, 0, 1 / np.where(constant_F, 1, spread_F))))
         self.low_F.copy_(torch.from_numpy(mean_F - CLIP * np.where(constant_F, 0, spread_F)))
         self.high_F.copy_(torch.from_numpy(mean_F + CLIP * np.where(constant_F, 0, spread_F)))
         self.known_F.copy_(torch.from_numpy(present_F))
-        self.gappy_F.copy_(torch.from_numpy(np.isnan(dense_NF).any(axis=0) & present_F))
+        self.gappy_F.copy_(torch.from_numpy((missing_F > 0) & present_F))
 
     def forward(self, dense_NF: Tensor) -> Tensor:
         """Network input [N, 2F]; finite for every input, NaN and infinities included."""
@@ -81,3 +86,8 @@ class DenseInput(nn.Module):
         clipped_NF = torch.minimum(torch.maximum(value_NF, self.low_F), self.high_F)
         standard_NF = torch.where(present_NF, (clipped_NF - self.mean_F) * self.scale_F, 0.0)
         return torch.cat([standard_NF, present_NF.to(standard_NF.dtype) * self.gappy_F], dim=1)
+
+
+def evenly_spaced(dense_NX: NDArray[np.float32], column_F: Sequence[int]) -> NDArray[np.float32]:
+    """The features of about `FIT_ROWS` rows: logs are in time order, and the first rows would be one day only."""
+    return dense_NX[:: max(1, len(dense_NX) // FIT_ROWS)][:, list(column_F)]

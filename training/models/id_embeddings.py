@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from features.embeddings import ItemEmbeddings
 from features.item_table import ItemTable
+from training.columns import chunks
 
 # Few accounts and topics explain most of who likes what, so they start large enough for target attention to see which items share
 # one; a media vector starts small, as most are rare and noise is all that they would add.
@@ -55,15 +56,14 @@ class IdEmbeddings(nn.Module):
     author_M: Tensor
     topic_M: Tensor
 
-    def __init__(self, items: ItemTable, row_X: NDArray[np.integer], config: EmbeddingConfig) -> None:
-        """`row_X` are all item rows that occur in training, as candidates and in histories; -1 is skipped."""
+    def __init__(self, items: ItemTable, count_M: NDArray[np.int64], config: EmbeddingConfig) -> None:
+        """`count_M`: how often every media item occurs in training, as a candidate and in histories; see `occurrences`."""
         super().__init__()
         self.config = config
         self.register_buffer("author_M", _closed(items.author_row_M, -1))
         self.register_buffer("topic_M", _closed(items.topic_M, -1))
-        count_M = np.bincount(row_X[row_X >= 0].ravel(), minlength=len(items.media_id_M)).astype(np.float64)
-        account_U = _occurrences(items.author_row_M, count_M, len(items.account_id_U))
-        topic_T = _occurrences(items.topic_M, count_M, len(items.topics))
+        account_U = _of_groups(items.author_row_M, count_M, len(items.account_id_U))
+        topic_T = _of_groups(items.topic_M, count_M, len(items.topics))
         least = config.min_occurrences
         trained = config.trained_unknown
         self.media = _Table(count_M >= least, config.media_width, _MEDIA_STD, trained)
@@ -117,7 +117,17 @@ class _Table(nn.Module):
         return unknown_K
 
 
-def _occurrences(id_M: NDArray[np.integer], count_M: NDArray[np.float64], n_ids: int) -> NDArray[np.float64]:
+def occurrences(n_media: int, *columns: NDArray[np.integer]) -> NDArray[np.int64]:
+    """How often every item row occurs in `columns`; -1 is skipped. Shape [M]."""
+    count_M = np.zeros(n_media, dtype=np.int64)
+    for column in columns:
+        for of in chunks(0, len(column)):
+            row_X = column[of]
+            count_M += np.bincount(row_X[row_X >= 0], minlength=n_media)
+    return count_M
+
+
+def _of_groups(id_M: NDArray[np.integer], count_M: NDArray[np.int64], n_ids: int) -> NDArray[np.float64]:
     known_M = id_M >= 0
     return np.bincount(id_M[known_M], weights=count_M[known_M], minlength=n_ids).astype(np.float64)
 

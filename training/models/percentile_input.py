@@ -1,7 +1,7 @@
 """Raw dense features to network input by percentile bins, as Twitter's timelines did it; and the choice between the two inputs.
 
 Knows no feature by name.
-Shapes: N rows, F features, K edges between bins, E width of a bin's embedding.
+Shapes: N rows, F features, X columns of which the features are some, K edges between bins, E width of a bin's embedding.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from features.schema import Feature
-from training.models.dense_input import DenseInput
+from training.models.dense_input import DenseInput, evenly_spaced
 
 InputKind = Literal["standard", "percentile"]
 
 BINS = 32
 _WIDTH = 4
-_FIT_ROWS = 200_000  # more do not move a percentile
 
 
 class PercentileInput(nn.Module):
@@ -44,10 +43,13 @@ class PercentileInput(nn.Module):
         self.embedding = nn.Embedding(n_features * (BINS + 1), _WIDTH)
         nn.init.zeros_(self.embedding.weight)
 
-    def fit(self, dense_NF: NDArray[np.float32]) -> None:
-        """Takes the edges from training rows; unused ones are infinite. Values that are not finite are not counted."""
-        # Evenly spaced rows, as logs are in time order and a prefix would be one day only.
-        sample_NF = dense_NF[:: max(1, len(dense_NF) // _FIT_ROWS)]
+    def fit(self, dense_NX: NDArray[np.float32], column_F: Sequence[int] | None = None) -> None:
+        """Takes the edges of F of the columns of training rows, all if not said; unused edges are infinite.
+
+        Values that are not finite are not counted.
+        """
+        column_F = range(dense_NX.shape[1]) if column_F is None else column_F
+        sample_NF = evenly_spaced(dense_NX, column_F)
         self.edge_FK.fill_(float("inf"))
         for feature, value_N in enumerate(sample_NF.T):
             edge_K = _edges(value_N[np.isfinite(value_N)])

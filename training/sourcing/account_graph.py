@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from features.actions import Action
 from features.item_table import UNKNOWN_ROW, ItemTable
-from training.event_log import EventLog, sorted_rows
+from training.columns import places_where
+from training.event_log import POSITIVE, EventLog, sorted_rows
 from training.sourcing.config import GraphConfig
 from training.sourcing.lists import Lists, newest_distinct
 from training.sourcing.profiles import user_column
@@ -35,7 +36,7 @@ def owned_accounts(log: EventLog, users: pl.DataFrame) -> Int32:
 
 def followed(log: EventLog, owner_V: Int32, as_of_ms: int, config: GraphConfig) -> Lists:
     """Accounts that the owners of every account followed before `as_of_ms`, newest first, the account itself left out."""
-    event_E = np.flatnonzero(log.action_E[: log.count_before(as_of_ms)] == Action.FOLLOW)
+    event_E = places_where(lambda of: log.action_E[of] == Action.FOLLOW, 0, log.count_before(as_of_ms))
     owner_E, author_E = owner_V[log.user_E[event_E]], log.author_row_E[event_E]
     counts_E = (owner_E != UNKNOWN_ROW) & (author_E != UNKNOWN_ROW) & (author_E != owner_E)
     owner_P, author_P = newest_distinct(owner_E[counts_E], author_E[counts_E], config.follows)
@@ -44,8 +45,11 @@ def followed(log: EventLog, owner_V: Int32, as_of_ms: int, config: GraphConfig) 
 
 def engaged(log: EventLog, owner_V: Int32, as_of_ms: int, config: GraphConfig) -> Lists:
     """Media that the owners of every account acted on positively before `as_of_ms`, newest first."""
-    event_E = log.positives_before(as_of_ms)
-    owner_E, media_E = owner_V[log.user_E[event_E]], log.media_row_E[event_E]
-    counts_E = (owner_E != UNKNOWN_ROW) & (media_E != UNKNOWN_ROW)
-    owner_P, media_P = newest_distinct(owner_E[counts_E], media_E[counts_E], config.engaged)
+
+    def counts(of: slice) -> NDArray[np.bool_]:
+        owned_X = (owner_V[log.user_E[of]] != UNKNOWN_ROW) & (log.media_row_E[of] != UNKNOWN_ROW)
+        return owned_X & np.isin(log.action_E[of], POSITIVE)
+
+    event_E = places_where(counts, 0, log.count_before(as_of_ms))
+    owner_P, media_P = newest_distinct(owner_V[log.user_E[event_E]], log.media_row_E[event_E], config.engaged)
     return Lists.of(owner_P, media_P, len(log.account_id_U))

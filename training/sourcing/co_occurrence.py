@@ -15,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.item_table import UNKNOWN_ROW
+from training.columns import Scratch, gathered, grouped
 from training.event_log import EventLog
 from training.progress import Progress
 from training.sourcing.config import CoOccurrenceConfig
 from training.sourcing.lists import Lists, newest_distinct, offsets_of, ranges, rank_within
 
 Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
-_PAIRS_AT_ONCE = 10_000_000  # half a gigabyte while they are sorted
+_PAIRS_AT_ONCE = 2_000_000  # a tenth of a gigabyte while they are sorted
 
 
 @dataclass(frozen=True)
@@ -48,43 +50,44 @@ def co_occurring(
     """
     event_E = log.positives_before(as_of_ms)
     event_E = event_E[log.media_row_E[event_E] != UNKNOWN_ROW]
-    user_P, media_P = newest_distinct(log.user_E[event_E], log.media_row_E[event_E], config.recent_media)
+    user_P, media_P = newest_distinct(log.user_E[event_E], log.media_row_E[event_E], config.recent_media, log.scratch)
     media = len(log.media_id_M)
     count_M = np.bincount(media_P, minlength=media)
-    seeds, others, scores = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for key_X, users_X in _pair_counts(user_P, media_P, media, pairs_at_once, progress):
+    seeds, others, scores = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    for key_X, users_X in _pair_counts((user_P, media_P), media, pairs_at_once, progress, log.scratch):
         often_X = users_X >= config.min_users
         seed_X, other_X, users_R = key_X[often_X] // media, key_X[often_X] % media, users_X[often_X]
         cosine_R = users_R / np.sqrt(count_M[seed_X].astype(np.float64) * count_M[other_X])
         score_R = (cosine_R * (users_R / (users_R + config.shrinkage))).astype(np.float32)
         order_R = np.lexsort((other_X, -score_R, seed_X))
         order_R = order_R[rank_within(seed_X[order_R]) < config.per_media]
-        seeds.append(seed_X[order_R])
-        others.append(other_X[order_R])
+        seeds.append(seed_X[order_R].astype(np.int32))
+        others.append(other_X[order_R].astype(np.int32))
         scores.append(score_R[order_R])
     return CoOccurrence(Lists.of(np.concatenate(seeds), np.concatenate(others), media), np.concatenate(scores))
 
 
 def _pair_counts(
-    user_P: Int64, media_P: Int64, media: int, pairs_at_once: int, progress: Progress | None
+    entries: tuple[Int32, Int32], media: int, pairs_at_once: int, progress: Progress | None, scratch: Scratch
 ) -> Iterator[tuple[Int64, Int64]]:
     """Ordered pairs as `seed * media + other`, and how many users have both; ascending, all pairs of a seed at once.
 
     Memory stays bounded because blocks follow the seeds, not the users: what a block has counted is final, except for its last
     seed, which waits for the next block.
     """
+    user_P, media_P = entries
     start_V = offsets_of(user_P, 0)
-    order_P = np.argsort(media_P, kind="stable")
-    seed_P, owner_P = media_P[order_P], user_P[order_P]
-    length_P = np.diff(start_V)[owner_P]
-    ends_P = np.cumsum(length_P)
+    order_P, _ = grouped(lambda of: media_P[of], 0, len(media_P), media, scratch)
+    seed_P, owner_P = gathered(media_P, order_P, scratch), gathered(user_P, order_P, scratch)
+    length_P = gathered(np.diff(start_V), owner_P, scratch)
+    ends_P = np.cumsum(length_P, out=scratch.empty(length_P.shape, np.int64))
     total, start = int(ends_P[-1]) if len(ends_P) else 0, 0
     held: tuple[Int64, Int64] = (np.empty(0, np.int64), np.empty(0, np.int64))
     while start < len(seed_P):
         before = int(ends_P[start] - length_P[start])
         end = max(start + 1, int(np.searchsorted(ends_P, before + pairs_at_once, side="right")))
         of = slice(start, end)
-        seed_X = np.repeat(seed_P[of], length_P[of])
+        seed_X = np.repeat(seed_P[of].astype(np.int64), length_P[of])
         other_X = media_P[ranges(start_V[owner_P[of]], length_P[of])]
         counted = np.unique((seed_X * media + other_X)[seed_X != other_X], return_counts=True)
         key_X, users_X = _joined(held, counted, (int(seed_P[start]) + 1) * media)

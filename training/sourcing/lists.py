@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.columns import Scratch, blocks, grouped
+
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
@@ -24,7 +26,7 @@ class Lists:
     @classmethod
     def of(cls, group_P: NDArray[np.integer], row_P: NDArray[np.integer], groups: int) -> Lists:
         """Rows that lie in the order of their groups already."""
-        return cls(offsets_of(group_P, groups), row_P.astype(np.int32))
+        return cls(offsets_of(group_P, groups), row_P.astype(np.int32, copy=False))
 
     def covered(self) -> int:
         """How many things have a list that is not empty."""
@@ -49,8 +51,23 @@ def rank_within(group_P: NDArray[np.integer]) -> Int64:
     return np.arange(len(group_P)) - start_P
 
 
-def newest_distinct(group_E: NDArray[np.integer], row_E: NDArray[np.integer], most: int) -> tuple[Int64, Int64]:
+def newest_distinct(
+    group_E: NDArray[np.integer], row_E: NDArray[np.integer], most: int, scratch: Scratch | None = None
+) -> tuple[Int32, Int32]:
     """Groups and rows [P] of the `most` latest distinct rows of every group, by group, newest first. Events are in time order."""
+    place_E, start_G = grouped(
+        lambda of: group_E[of], 0, len(group_E), int(group_E.max(initial=-1)) + 1, scratch or Scratch()
+    )
+    # Some groups at a time, so that no more than one block is sorted at once.
+    parts = [(np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32))]
+    for groups in blocks(start_G):
+        own_E = np.sort(place_E[start_G[groups.start] : start_G[groups.stop]])
+        group_P, row_P = _newest_distinct(group_E[own_E], row_E[own_E], most)
+        parts.append((group_P.astype(np.int32), row_P.astype(np.int32)))
+    return np.concatenate([group_P for group_P, _ in parts]), np.concatenate([row_P for _, row_P in parts])
+
+
+def _newest_distinct(group_E: NDArray[np.integer], row_E: NDArray[np.integer], most: int) -> tuple[Int64, Int64]:
     newest_group_E: Int64 = group_E[::-1].astype(np.int64)
     newest_row_E: Int64 = row_E[::-1].astype(np.int64)
     key_E = newest_group_E * (newest_row_E.max(initial=0) + 1) + newest_row_E

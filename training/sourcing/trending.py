@@ -8,8 +8,8 @@ Shapes: M media, W windows, S segments, V users, A action codes, E events of a w
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from features.actions import N_ACTIONS, Action
 from features.history import ACTION_WEIGHT
 from features.item_table import UNKNOWN_ROW, ItemTable
 from features.view import PRIOR_IMPRESSIONS
+from training.columns import NO_GROUP, chunks, grouped
 from training.event_log import EventLog
 from training.progress import Progress
 from training.sourcing.config import SourcingConfig
@@ -30,7 +31,6 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 _VALUE_A = np.array([ACTION_WEIGHT.get(Action(a), 0.0) if a else 0.0 for a in range(N_ACTIONS)])
-_NO_SEGMENT = -1
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,17 @@ def trends(
         if progress is not None:
             progress(done, total)
     longest_ms = max(config.windows_ms)
-    window = _Window.before(log, items.as_of_ms, longest_ms)
-    shown_C = np.unique(
-        window.media_E
-    )  # a media item that nobody met in the window has no trend, only the average's value
+    of_window = _span(log, items.as_of_ms, longest_ms)
+    # A media item that nobody met in the window has no trend, only the average's value.
+    shown_C = np.flatnonzero(_counts(log, chunks(of_window.start, of_window.stop)).any(axis=1))
     newest_C = items.created_at_ms_M[shown_C]
     best: list[Int64] = []
-    for segment, its in enumerate(window.by(segment_V[window.user_E], len(segments))):
-        value_M = its.smoothed(values[longest_ms])
+    place_E, start_S = grouped(
+        lambda of: segment_V[log.user_E[of]], of_window.start, of_window.stop, len(segments), log.scratch
+    )
+    for segment in range(len(segments)):
+        own = (place_E[of] for of in chunks(int(start_S[segment]), int(start_S[segment + 1])))
+        value_M = _smoothed(_counts(log, own), values[longest_ms])
         best.append(_best(shown_C, value_M[shown_C], newest_C, config.per_segment))
         if progress is not None:
             progress(done + segment + 1, total)
@@ -76,44 +79,38 @@ def trends(
 def window_value(log: EventLog, items: ItemTable, window_ms: int) -> Float64:
     """Value per impression in [as_of - window, as_of), smoothed towards that of an average impression. Shape [M]."""
     average = float(items.base_rate_A @ _VALUE_A)
-    return _Window.before(log, items.as_of_ms, window_ms).smoothed(np.full(len(items.media_id_M), average))
+    of = _span(log, items.as_of_ms, window_ms)
+    return _smoothed(_counts(log, chunks(of.start, of.stop)), np.full(len(items.media_id_M), average))
 
 
-@dataclass(frozen=True)
-class _Window:
-    """E events on known media."""
+def _span(log: EventLog, as_of_ms: int, window_ms: int) -> slice:
+    return slice(log.count_before(as_of_ms - window_ms), log.count_before(as_of_ms))
 
-    user_E: NDArray[np.int32]
-    media_E: NDArray[np.int32]
-    action_E: NDArray[np.uint8]
 
-    @classmethod
-    def before(cls, log: EventLog, as_of_ms: int, window_ms: int) -> _Window:
-        of = slice(log.count_before(as_of_ms - window_ms), log.count_before(as_of_ms))
-        return cls(log.user_E[of], log.media_row_E[of], log.action_E[of])._only(log.media_row_E[of] != UNKNOWN_ROW)
+def _counts(log: EventLog, parts: Iterable[slice | Int64]) -> Int64:
+    """How often each action was done to each known media item in parts of the log. Shape [M, A]."""
+    shape = (len(log.media_id_M), N_ACTIONS)
+    count_X = np.zeros(shape[0] * shape[1], dtype=np.int64)
+    for of in parts:
+        media_E, action_E = log.media_row_E[of].astype(np.int64), log.action_E[of]
+        known_E = media_E != UNKNOWN_ROW
+        count_X += np.bincount(media_E[known_E] * N_ACTIONS + action_E[known_E], minlength=len(count_X))
+    return count_X.reshape(shape)
 
-    def by(self, group_E: NDArray[np.integer], groups: int) -> list[_Window]:
-        """One window per group; events of no group are left out."""
-        order_E = np.argsort(group_E, kind="stable")
-        bounds = np.searchsorted(group_E[order_E], np.arange(groups + 1))
-        return [self._only(order_E[start:end]) for start, end in pairwise(bounds)]
 
-    def smoothed(self, prior_M: Float64) -> Float64:
-        """Value per impression, pulled to the prior where there are few impressions. Shape [M]."""
-        value_M = np.bincount(self.media_E, weights=_VALUE_A[self.action_E], minlength=len(prior_M))
-        shown_M = np.bincount(self.media_E[self.action_E == Action.IMPRESSION], minlength=len(prior_M))
-        return (value_M + PRIOR_IMPRESSIONS * prior_M) / (shown_M + PRIOR_IMPRESSIONS)
-
-    def _only(self, chosen_E: Int64 | NDArray[np.bool_]) -> _Window:
-        return _Window(self.user_E[chosen_E], self.media_E[chosen_E], self.action_E[chosen_E])
+def _smoothed(count_MA: Int64, prior_M: Float64) -> Float64:
+    """Value per impression, pulled to the prior where there are few impressions. Shape [M]."""
+    shown_M = count_MA[:, Action.IMPRESSION]
+    value_M: Float64 = (count_MA @ _VALUE_A + PRIOR_IMPRESSIONS * prior_M) / (shown_M + PRIOR_IMPRESSIONS)
+    return value_M
 
 
 def _segments(log: EventLog, users: pl.DataFrame) -> tuple[tuple[str, ...], Int64]:
-    """The names of all segments, sorted, and the segment of every user number, _NO_SEGMENT for none. Shape [V]."""
+    """The names of all segments, sorted, and the segment of every user number, NO_GROUP for none. Shape [V]."""
     segment_V = user_column(log, users, "segment").cast(pl.String)
     segment_V = segment_V.replace({"": None})
     names = segment_V.drop_nulls().unique().sort()
-    number_V = segment_V.cast(pl.Enum(names)).to_physical().cast(pl.Int64).fill_null(_NO_SEGMENT)
+    number_V = segment_V.cast(pl.Enum(names)).to_physical().cast(pl.Int64).fill_null(NO_GROUP)
     return tuple(names.to_list()), number_V.to_numpy()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from features.schema import Stage
-from tests.training.models.worlds import item_table, ranking_set
+from tests.training.models.worlds import N_MEDIA, item_table, ranking_set
 from training.models.candidate_rows import Batcher
-from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings
+from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings, occurrences
 
 ROWS = ranking_set(9, per_request=4)
 
@@ -33,7 +33,7 @@ def test_all_requests_cover_every_request_once() -> None:
 
 
 def test_slots_that_nobody_uses_are_left_out() -> None:
-    embeddings = IdEmbeddings(item_table(), ROWS.row_N, EmbeddingConfig())
+    embeddings = IdEmbeddings(item_table(), occurrences(N_MEDIA, ROWS.row_N), EmbeddingConfig())
     _, inputs = Batcher(ROWS, Stage.RERANK).deep_inputs(np.arange(9), embeddings)
     assert inputs[3].shape[1] == (ROWS.history_action_BL > 0).sum(axis=1).max()
     _, of_nobody = Batcher(ROWS, Stage.RERANK).deep_inputs(np.array([0, 8]), embeddings)

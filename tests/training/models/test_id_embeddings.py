@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from tests.training.models.worlds import N_MEDIA, item_table
-from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings
+from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings, occurrences
 
 CONFIG = EmbeddingConfig(min_occurrences=2, trained_unknown=True)
 ZEROS = replace(CONFIG, trained_unknown=False)
 
 
 def embeddings(*rows: int, config: EmbeddingConfig = CONFIG) -> IdEmbeddings:
-    return IdEmbeddings(item_table(), np.array(rows), config)
+    return IdEmbeddings(item_table(), occurrences(N_MEDIA, np.array(rows)), config)
 
 
 def after_a_step(*rows: int, config: EmbeddingConfig) -> IdEmbeddings:
