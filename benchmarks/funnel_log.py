@@ -47,7 +47,7 @@ def main() -> int:
         if arguments.home is None:
             make_simulated(workspace, WorldSize.TINY, 1, "simulated")
             train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
-        figures = _measured(workspace, Path(scratch), *((15, 3) if arguments.quick else (30, 4)))
+        figures = _measured(workspace, Path(scratch), *((10, 3) if arguments.quick else (30, 4)))
     checks = [
         at_least("logged requests / pages asked one by one", figures["logged"] / figures["pages"], 1.0),
         at_most("CPU of the log at its default share / CPU of a page", figures["overhead_at_share"], MOST_OVERHEAD),

@@ -77,7 +77,8 @@ class FunnelFiles:
         self._pl, self._config = pl, config
         self._waiting: list[FunnelRecord] = []
         self._broken = False
-        self.written = self.lost = self.bytes_on_disk = 0
+        self.written = self.lost = 0
+        self.bytes_on_disk = sum(self._sizes().values())
 
     @property
     def waiting(self) -> int:
@@ -125,10 +126,7 @@ class FunnelFiles:
 
     def _trim(self) -> None:
         """The bound holds for the directory, whoever wrote the files; the newest one always stays."""
-        directory, sizes = self._config.directory, dict[Path, int]()
-        for path in sorted(directory.glob(f"{FILE_PREFIX}*{FILE_SUFFIX}")):
-            if (size := _size(path)) is not None:
-                sizes[path] = size
+        directory, sizes = self._config.directory, self._sizes()
         total = sum(sizes.values())
         for path in list(sizes)[:-1]:
             if total <= self._config.max_bytes:
@@ -139,6 +137,11 @@ class FunnelFiles:
             if (written_s := _modified_s(path)) is not None and time.time() - written_s > _ABANDONED_S:
                 path.unlink(missing_ok=True)
         self.bytes_on_disk = total
+
+    def _sizes(self) -> dict[Path, int]:
+        """Of the finished files, the oldest first."""
+        found = sorted(self._config.directory.glob(f"{FILE_PREFIX}*{FILE_SUFFIX}"))
+        return {path: size for path in found if (size := _size(path)) is not None}
 
     def _frame(self, record: FunnelRecord) -> pl.DataFrame:
         pl, columns, request = self._pl, record.candidates, record.request

@@ -138,6 +138,7 @@ def test_a_file_is_written_when_it_is_full(tmp_path: Path) -> None:
     ]
     assert in_order == [["r0", "r1"], ["r2", "r3"], ["r4"]]
     assert log.bytes_on_disk == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert files(tmp_path).bytes_on_disk == log.bytes_on_disk  # a gateway that starts again
 
 
 @pytest.mark.parametrize("other", [record("r2", bundle="v2"), record("r2", features=3)], ids=["bundle", "features"])
