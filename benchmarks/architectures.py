@@ -25,7 +25,6 @@ from benchmarks.architectures_runs import TREES, Fit, Key, choices, fits, quick_
 from benchmarks.kuairand import TEST_END, slice_recipe, until
 from benchmarks.models_libraries import missing
 from benchmarks.models_rows import TASKS_TO_LEAD, Rows, make_rows
-from benchmarks.models_score import Judge, Judged
 from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
 from cli.progress import Steps, steps
 from training.datasets import simulate
@@ -33,6 +32,7 @@ from training.datasets.kuairand import import_kuairand
 from training.pipeline import plain
 from training.ranking_set import RankingSet
 from training.recipes import RECIPES
+from training.resampling import Draws, Judge, Judged
 
 PLAIN = "plain"
 RECIPE = "recipe"
@@ -101,7 +101,7 @@ def _measures(rows: Rows, found: list[Fit], resamples: int) -> Measures:
     for named, limit in RARELY_SEEN.items():
         few_N = seen_less_than(limit, rows)
         if few_N.any():
-            judge = Judge(rows.labels(rows.test)[few_N, 0], rows.test.user_N[few_N], resamples)
+            judge = Judge(rows.labels(rows.test)[few_N, 0], Draws(rows.test.user_N[few_N], resamples))
             measures[f"{rows.tasks[0]}, {named}"] = judge.auc(np.ascontiguousarray(test_SNT[:, few_N, 0]))
     if valid_SNT.size:
         of_valid = _by_task(rows, rows.valid, valid_SNT, resamples)
@@ -110,11 +110,9 @@ def _measures(rows: Rows, found: list[Fit], resamples: int) -> Measures:
 
 
 def _by_task(rows: Rows, split: RankingSet, probability_SNT: NDArray[np.float32], resamples: int) -> Measures:
-    label_NT = rows.labels(split)
+    label_NT, draws = rows.labels(split), Draws(split.user_N, resamples)
     return {
-        task: Judge(label_NT[:, number], split.user_N, resamples).auc(
-            np.ascontiguousarray(probability_SNT[:, :, number])
-        )
+        task: Judge(label_NT[:, number], draws).auc(np.ascontiguousarray(probability_SNT[:, :, number]))
         for number, task in enumerate(rows.tasks)
     }
 

@@ -12,10 +12,10 @@ import pytest
 from benchmarks.architectures import _mean, seen_less_than
 from benchmarks.architectures_runs import Fit, Key, _file, choices, fits, quick_choices
 from benchmarks.models_rows import Rows
-from benchmarks.models_score import Judge
 from tests.training.models.worlds import item_table, ranking_set
 from training.models.architecture import Architecture
 from training.rankers import RerankConfig
+from training.resampling import Draws, Judge
 
 ALONE = ("trained unknown", "ple", "dcn", "masknet", "wide", "percentile input")
 
@@ -72,7 +72,8 @@ def test_a_mean_over_heads_is_taken_draw_by_draw() -> None:
     random = np.random.default_rng(0)
     user_N, score_SN = random.integers(0, 20, 200), random.random((2, 200)).astype(np.float32)
     heads = [
-        Judge((random.random(200) < rate).astype(np.float32), user_N, resamples=5).auc(score_SN) for rate in (0.5, 0.2)
+        Judge((random.random(200) < rate).astype(np.float32), Draws(user_N, resamples=5)).auc(score_SN)
+        for rate in (0.5, 0.2)
     ]
     found = _mean(heads)
     np.testing.assert_allclose(found.mean_R, (heads[0].mean_R + heads[1].mean_R) / 2)
