@@ -6,6 +6,7 @@ TrainingError
 ├── UnknownId       a user or media id that the simulated world does not have
 ├── FitError        there is nothing to learn from, or a loss is not finite
 ├── EvaluationError  a bundle cannot be judged on this log
+├── LeakError       a feature knows what happened only later
 ├── RunInUse        another process is at the same training run
 └── ExportError     a graph does not compute what its network computes
 """
@@ -75,6 +76,17 @@ class FitError(TrainingError):
 
 class EvaluationError(TrainingError):
     """A bundle cannot be judged on what it was given."""
+
+
+class LeakError(TrainingError):
+    """Features look ahead: a model that learns from them is good in tests and nowhere else."""
+
+    def __init__(self, features: tuple[str, ...]) -> None:
+        super().__init__(
+            f"these features change with events at or after the moment they describe: {', '.join(features)}; "
+            "compute them from earlier events only"
+        )
+        self.features = features
 
 
 class RunInUse(TrainingError):
