@@ -59,7 +59,7 @@ class RankConfig:
 
 @dataclass(frozen=True)
 class RerankConfig:
-    """The deep ranker and its embedding tables."""
+    """The deep ranker and its embedding tables. `tasks`, if given, are the only ones it learns."""
 
     fit: FitConfig = field(default_factory=FitConfig)
     embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
@@ -67,6 +67,7 @@ class RerankConfig:
     min_positives: int = MIN_POSITIVES
     negative_share: float = 1.0  # of the rows without any label, how many training keeps
     input: InputKind = "standard"
+    tasks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for a share that keeps nothing or more than there is."""
@@ -115,10 +116,17 @@ class TrainedRerank:
         return _calibrated(self.calibration, self.logits(rows), rows.scratch)
 
 
-def kept_tasks(train: RankingSet, min_positives: int) -> tuple[str, ...]:
-    """Tasks with enough positives to learn from, in the order of the set. Raises FitError when none is left."""
+def kept_tasks(train: RankingSet, min_positives: int, only: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Tasks with enough positives to learn from, of `only` if given, in the order of the set.
+
+    Raises FitError when none is left, and for a name in `only` that is no task of the set.
+    """
+    unknown = set(only or ()) - set(train.tasks)
+    if unknown:
+        raise FitError(f"tasks {', '.join(sorted(unknown))} are none of this set; it has {', '.join(train.tasks)}")
     positives_T = train.label_NT.sum(axis=0, dtype=np.float64)
-    kept = tuple(task for task, n in zip(train.tasks, positives_T, strict=True) if n >= min_positives)
+    enough = [task for task, n in zip(train.tasks, positives_T, strict=True) if n >= min_positives]
+    kept = tuple(task for task in enough if only is None or task in only)
     if not kept:
         counts = ", ".join(f"{task} {int(n)}" for task, n in zip(train.tasks, positives_T, strict=True))
         raise FitError(f"no task has {min_positives} positives ({counts}); widen the window or lower min_positives")
@@ -137,7 +145,7 @@ def train_rerank(
 
     Every other request of `valid` stops training, those between them calibrate.
     """
-    tasks = kept_tasks(train, config.min_positives)
+    tasks = kept_tasks(train, config.min_positives, config.tasks)
     stopping, held_out = _halves(valid)
     train, calibration = _sampled(train, tasks, config.negative_share)
     count_M = occurrences(len(items.media_id_M), train.row_N, train.history_row_BL)

@@ -62,13 +62,6 @@ def test_no_expert_is_the_only_one_that_is_heard(sets: tuple[RankingSet, Ranking
     assert gate_NTE.mean(dim=0).max() < 0.9
 
 
-@pytest.mark.parametrize("stage", ["rank", "rerank"])
-def test_shuffled_labels_teach_nothing(sets: tuple[RankingSet, RankingSet], stage: str) -> None:
-    train, valid = (shuffled(rows) for rows in sets)
-    trained = train_rank(RANK, train, valid) if stage == "rank" else train_rerank(RERANK, train, valid, item_table())
-    assert abs(trained.metrics["click"].auc - 0.5) < 0.04
-
-
 def test_the_light_ranker_follows_its_teacher(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
     """A teacher that saw true labels rescues a student whose own labels say nothing."""
     train, valid = shuffled(sets[0]), sets[1]
@@ -93,6 +86,18 @@ def test_tasks_with_few_positives_are_dropped_by_both_rankers(sets: tuple[Rankin
     label_NT = sets[0].label_NT.copy()
     label_NT[:, 1] = np.arange(len(label_NT)) < 49
     assert kept_tasks(replace(sets[0], label_NT=label_NT), min_positives=50) == ("click", "negative")
+
+
+def test_a_ranker_of_one_task_learns_that_one(sets: tuple[RankingSet, RankingSet]) -> None:
+    alone = train_rerank(replace(RERANK, tasks=("like",)), *sets, item_table())
+    assert (alone.tasks, list(alone.metrics)) == (("like",), ["like"])
+    assert alone.metrics["like"].auc > 0.7
+    assert kept_tasks(sets[0], 50, ("negative", "click")) == ("click", "negative")
+
+
+def test_a_task_that_the_set_does_not_have_is_refused(sets: tuple[RankingSet, RankingSet]) -> None:
+    with pytest.raises(FitError, match="tasks clik are none of this set; it has click, like, negative"):
+        kept_tasks(sets[0], 50, ("clik", "like"))
 
 
 def test_a_set_without_any_positive_is_refused_with_its_counts(sets: tuple[RankingSet, RankingSet]) -> None:
