@@ -92,7 +92,7 @@ def whiskers(
             axes.plot([dot.mean], [height], markersize=size, linestyle="none", **look)
             # Behind the axes, where no whisker can run into it.
             axes.annotate(
-                f"{dot.mean:.{digits}f}",
+                f"{round(dot.mean, digits) + 0.0:.{digits}f}",  # never -0
                 (1.01, height),
                 xycoords=("axes fraction", "data"),
                 va="center",
