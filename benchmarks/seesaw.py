@@ -19,13 +19,13 @@ from rich import box
 from rich.table import Table
 
 from benchmarks.models_rows import Rows, make_rows
-from benchmarks.models_score import Judge
 from benchmarks.report import TABLES, Check, Result, at_least, command_line, finish
 from benchmarks.sources import open_source
 from cli.progress import steps
 from training.pipeline import plain
 from training.progress import Steps
 from training.rankers import train_rerank
+from training.resampling import Draws, Judge
 
 Float32 = NDArray[np.float32]
 
@@ -56,11 +56,12 @@ def _compare(rows: Rows, seeds: int, resamples: int, progress: Steps) -> dict[st
             together_SNT.append(_predict(rows, seed, None))
             report(seed, seeds)
     found: dict[str, Any] = {}
+    draws = Draws(rows.test.user_N, resamples)
     with progress.step("each task alone") as report:
         for number, task in enumerate(rows.tasks):
             label_N = rows.labels(rows.test)[:, number]
             alone_SN = np.stack([_predict(rows, seed, task)[:, 0] for seed in range(1, seeds + 1)])
-            judge = Judge(label_N, rows.test.user_N, resamples)
+            judge = Judge(label_N, draws)
             together, alone = judge.auc(np.stack([made_NT[:, number] for made_NT in together_SNT])), judge.auc(alone_SN)
             found[task] = {
                 "positives": int(label_N.sum()),

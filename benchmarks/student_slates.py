@@ -17,11 +17,12 @@ from training.checkpoints import KeepNothing
 from training.datasets import Dataset
 from training.datasets.simulate import World
 from training.distillation import popularity_scores, teacher_scores
-from training.pipeline import _HELD_OUT_EVERY, _Run  # the pipeline's own steps, not a copy of them
+from training.pipeline import HELD_OUT_EVERY, Run
+from training.preparation import Preparation
 from training.progress import Steps
 from training.recipes import Recipe
+from training.slate_sourcing import sample_of_users
 from training.slates import Slates
-from training.snapshots import ItemTables, busiest_surfaces
 
 Float32 = NDArray[np.float32]
 
@@ -47,7 +48,7 @@ class Judged:
 
     def halves(self) -> tuple[Judged, Judged]:
         """To teach with and to measure with, as the pipeline splits them."""
-        measured_B = np.arange(len(self.slates)) % _HELD_OUT_EVERY == 0
+        measured_B = np.arange(len(self.slates)) % HELD_OUT_EVERY == 0
         return self._select(~measured_B), self._select(measured_B)
 
     def _select(self, keep_B: NDArray[np.bool_]) -> Judged:
@@ -58,9 +59,9 @@ class Judged:
 
 def make_slates(recipe: Recipe, dataset: Dataset, world: World | None, scratch: Path, steps: Steps) -> Judged:
     """Trains everything before the student as `pipeline.train` would, and fetches the candidates of its sample of users."""
-    run = _Run(recipe, dataset, steps, KeepNothing())
-    tables = ItemTables(run.log, dataset.media, run.vectors(), surfaces=busiest_surfaces(dataset.events))
-    sets = run.ranking_sets(tables)
+    prepared = Preparation(recipe, dataset, steps, KeepNothing())
+    tables = prepared.item_tables(prepared.vectors())
+    sets, run = prepared.ranking_sets(tables), Run(prepared)
     items = tables.as_of(dataset.as_of_ms)
     scratch.mkdir(parents=True)
     items.save(scratch / layout.ITEMS)
@@ -71,8 +72,8 @@ def make_slates(recipe: Recipe, dataset: Dataset, world: World | None, scratch: 
         deep_N, light_N = teacher_scores(deep, slates, weights), teacher_scores(light, slates, weights)
         true_N = None
         if world is not None:
-            user_B = run._sample_of_users()
-            users = [run.log.user_ids[user] for user in user_B[slates.request_N]]
+            user_B = sample_of_users(prepared.log, recipe.n_slates, recipe.student.fit.seed)
+            users = [prepared.log.user_ids[user] for user in user_B[slates.request_N]]
             truth = world.action_probabilities(users, items.media_id_M[slates.row_N], dataset.as_of_ms)
             value_N = sum((weight * truth[task] for task, weight in weights.items()), np.zeros(len(users)))
             true_N = value_N.astype(np.float32)

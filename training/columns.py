@@ -69,8 +69,9 @@ class Scratch:
             return mmap.mmap(file.fileno(), size)
 
 
-def chunks(start: int, end: int, size: int = CHUNK) -> Iterator[slice]:
-    """[start, end) in slices of at most `size` rows."""
+def chunks(start: int, end: int, size: int | None = None) -> Iterator[slice]:
+    """[start, end) in slices of at most `size` rows, CHUNK if not said."""
+    size = size or CHUNK
     for first in range(start, end, size):
         yield slice(first, min(first + size, end))
 
@@ -127,11 +128,11 @@ def grouped(group_of: GroupOf, start: int, end: int, groups: int, scratch: Scrat
     return place_K, start_G
 
 
-def blocks(start_G: Int64, size: int = CHUNK) -> Iterator[slice]:
-    """Runs of groups that hold at most `size` rows together, or one group alone. `start_G` as `grouped` returns it."""
+def blocks(start_G: Int64) -> Iterator[slice]:
+    """Runs of groups that hold at most CHUNK rows together, or one group alone. `start_G` as `grouped` returns it."""
     group, groups = 0, len(start_G) - 1
     while group < groups:
-        end = int(np.searchsorted(start_G, start_G[group] + size, side="right")) - 1
+        end = int(np.searchsorted(start_G, start_G[group] + CHUNK, side="right")) - 1
         end = min(max(end, group + 1), groups)
         yield slice(group, end)
         group = end

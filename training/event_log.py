@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -122,7 +123,8 @@ class EventLog:
         if all((np.diff(time_ms_E[max(of.start - 1, 0) : of.stop]) >= 0).all() for of in chunks(0, len(self))):
             return self
         place_E = time_order(time_ms_E, self.scratch)
-        return replace(self, **{name: gathered(getattr(self, name), place_E, self.scratch) for name in _COLUMNS})
+        columns: dict[str, Any] = {name: gathered(getattr(self, name), place_E, self.scratch) for name in _COLUMNS}
+        return replace(self, **columns)
 
 
 _COLUMNS = {

@@ -59,8 +59,8 @@ class Ig2vecConfig:
 class Sessions:
     """A tokens: the accounts that users acted on, in order. Tokens of one session are contiguous."""
 
-    account_A: Int32
-    session_A: Int32
+    account_A: NDArray[np.integer]
+    session_A: NDArray[np.integer]
 
     def __len__(self) -> int:
         return len(self.account_A)

@@ -180,7 +180,8 @@ def last_steps(later: Sessions) -> tuple[Int64, Int64]:
     last_R = np.flatnonzero(same_A & ~np.append(same_A[1:], False)) + 1
     if len(last_R) > _MOST_ROWS:
         last_R = last_R[np.linspace(0, len(last_R) - 1, _MOST_ROWS).astype(np.int64)]
-    return later.account_A[last_R - 1], later.account_A[last_R]
+    account_A: Int64 = later.account_A.astype(np.int64, copy=False)
+    return account_A[last_R - 1], account_A[last_R]
 
 
 def next_hits(vector_UE: Float32, query_R: Int64, target_R: Int64, k: int = NEXT_ACCOUNTS) -> Bools:

@@ -37,7 +37,7 @@ from training.two_tower import next_positive_recall, positives
 
 Float32 = NDArray[np.float32]
 
-_HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
+HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
 _PARITY_REQUESTS = 500
 _RECALL_EXAMPLES = 2_000
 
@@ -73,7 +73,7 @@ def train(
     prepared = Preparation(recipe, dataset, steps, keep or KeepNothing())
     tables = prepared.item_tables(prepared.vectors())
     sets = prepared.ranking_sets(tables)
-    run = _Run(prepared)
+    run = Run(prepared)
 
     items = tables.as_of(dataset.as_of_ms)
     items.save(staged / layout.ITEMS)
@@ -105,7 +105,7 @@ class _Models:
     student: TrainedStudent
 
 
-class _Run:
+class Run:
     """What follows the preparation: sourcing files, models, graphs."""
 
     def __init__(self, prepared: Preparation) -> None:
@@ -196,7 +196,7 @@ class _Run:
 
 def _split(slates: Slates) -> tuple[Slates, Slates]:
     """Slates to teach with, and slates to measure with."""
-    held_out_B = np.arange(len(slates)) % _HELD_OUT_EVERY == 0
+    held_out_B = np.arange(len(slates)) % HELD_OUT_EVERY == 0
     return slates.select(~held_out_B), slates.select(held_out_B)
 
 

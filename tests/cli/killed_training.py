@@ -1,4 +1,4 @@
-"""`explore train` that is killed in the middle of a step: `python -m tests.cli.killed_training HOME DATA [STEP DONE]`.
+"""`explore train` that is killed in the middle of a step: `python -m tests.cli.killed_training HOME DATA BUDGET [STEP DONE]`.
 
 The process sends SIGKILL to itself, so that the test knows the moment and nothing in the process gets a chance to clean up.
 """
@@ -36,7 +36,7 @@ def kill_at(place: tuple[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    home, data, *place = sys.argv[1:]
+    home, data, budget, *place = sys.argv[1:]
     if place:
         kill_at((place[0], int(place[1])))
-    train_bundle(Workspace(Path(home)), Path(data), "tiny", None, activate=True)
+    train_bundle(Workspace(Path(home)), Path(data), "tiny", None, activate=True, memory_budget=int(budget))

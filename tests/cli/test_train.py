@@ -1,10 +1,14 @@
-"""What `explore train` says of the student's loss."""
+"""What `explore train` says of the student's loss, and of its own cost."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from cli.commands.train import _loss_lines
+from cli.commands.train import _loss_lines, cost_line
+from training.columns import Scratch
 from training.distillation import ListLoss
 from training.recipes import RECIPES
 
@@ -31,3 +35,12 @@ def test_comparing_losses_changes_nothing_else_of_a_recipe(name: str) -> None:
     assert recipe.student.compare_losses == ()
     assert compared.student.compare_losses == tuple(ListLoss)
     assert (compared.rank, compared.rerank, compared.n_slates) == (recipe.rank, recipe.rerank, recipe.n_slates)
+
+
+def test_the_cost_names_memory_and_the_steps_that_took_a_second(tmp_path: Path) -> None:
+    scratch = Scratch(tmp_path, budget=400_000_000)
+    scratch.empty((300_000_000,), np.uint8)
+    scratch.empty((250_000_000,), np.uint8)
+    line = cost_line({"reading": 12.4, "labels": 0.2, "deep ranker": 100.0}, scratch)
+    assert line.startswith("peak memory ")
+    assert line.endswith("(columns: 0.3 GB in memory, 0.2 GB in files); 113 s in all: reading 12 s, deep ranker 100 s")
