@@ -31,7 +31,9 @@ class EmbeddingConfig:
     topic_width: int = 8
     min_occurrences: int = 5
     media_dropout: float = 0.1  # share of candidates whose media vector reads "unknown" in training
-    trained_unknown: bool = True  # whether ids without a vector share a trained one; otherwise zeros
+    trained_unknown: bool = False  # whether ids without a vector share a trained one; otherwise zeros
+
+    # Off, as docs/benchmarks/architectures.md has it: a gain on media that training never showed, a loss on those it showed rarely.
 
     def __post_init__(self) -> None:
         """Raises ValueError for an admission count that would admit ids that never occur."""
@@ -48,9 +50,9 @@ class IdEmbeddings(nn.Module):
     """The trainable form of `features.embeddings.ItemEmbeddings`.
 
     Ids that occur less than `min_occurrences` times share one vector, as in Monolith's admission (algorithms.md, section 5), and
-    so do rows and topics that are not known at all. The rare ids of training teach it, and every hidden media vector does, so
-    serving hands the model something it knows for items that are newer than it. With `trained_unknown` off the shared vector
-    stays zero. Admitted rows start with noise, the shared one at zero.
+    so do rows and topics that are not known at all: the model learns what to make of an unknown item from the rare ones and from
+    media vectors hidden in training, and serving hands it the same vector for items newer than the model. It starts at zero and
+    stays there unless it is trained, too (`trained_unknown`). Admitted rows start with noise.
     """
 
     author_M: Tensor
