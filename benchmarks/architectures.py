@@ -40,7 +40,7 @@ LEAD_OVER_TREES = 0.005
 LOSS_TO_PLAIN, QUICK_LOSS = -0.001, -0.05  # a tiny world tells no more than that nothing broke
 PAGE_MS = 5.0
 RARELY_SEEN = {"new media": 1, "cold media": 5}  # media with fewer training impressions than this
-RESAMPLES = 300
+RESAMPLES, QUICK_RESAMPLES = 300, 30
 
 Measures = dict[str, Judged]  # what is measured to how well
 
@@ -186,10 +186,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="seeds of the fits; 3, or 1 with --quick")
     parser.add_argument("--processes", type=int, default=1, help="fits at the same time, one thread each")
     parser.add_argument("--keep", type=Path, help="folder that keeps rows and predictions for the next run")
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the test users")
+    parser.add_argument(
+        "--resamples", type=int, help=f"of the test users; {RESAMPLES}, or {QUICK_RESAMPLES} with --quick"
+    )
     arguments = parser.parse_args()
     if arguments.seeds is None:
         arguments.seeds = 1 if arguments.quick else 3
+    if arguments.resamples is None:
+        arguments.resamples = QUICK_RESAMPLES if arguments.quick else RESAMPLES
     if arguments.quick and arguments.directory is not None:
         parser.error("--quick makes a tiny world of its own; leave DIR out")
     return arguments
