@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -194,8 +195,10 @@ def _page(trained: Trained, user: int, stage: Stage) -> tuple[UserContexts, Item
 
 def _quantised(path: Path) -> Path:
     """The graph with 8-bit weights, and activations that are cut to 8 bits as they come."""
-    smaller = path.with_suffix(".int8.onnx")
-    quantize_dynamic(path, smaller, weight_type=QuantType.QInt8)
+    smaller, model = path.with_suffix(".int8.onnx"), onnx.load(path)
+    # Shapes noted between nodes are those before the exporter folded constants: quantisation finds them out again.
+    model.graph.ClearField("value_info")
+    quantize_dynamic(model, smaller, weight_type=QuantType.QInt8)
     return smaller
 
 

@@ -15,12 +15,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from features.assemble import assemble, candidate_view
+from features.context import LONG_HISTORY_LENGTH
 from features.dense import FEATURES
 from features.schema import Feature
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.errors import LeakError
-from training.event_log import EventLog, sorted_rows, user_numbers
+from training.event_log import EventLog, sorted_rows
 from training.snapshots import ItemTables, ItemVectors
 
 Float32 = NDArray[np.float32]
@@ -71,9 +72,10 @@ def dense_columns(
     def columns(dataset: Dataset) -> Float32:
         log = EventLog.from_dataset(dataset)
         items = ItemTables(log, dataset.media, vectors or ItemVectors.zeros(log)).as_of(time_ms)
-        user_N = user_numbers(pl.Series(list(user_ids), dtype=pl.String), log.user_ids)
+        number = {name: place for place, name in enumerate(log.user_ids)}
+        user_N = np.array([number[name] for name in user_ids], dtype=np.int64)
         time_ms_N = np.full(len(user_ids), time_ms, dtype=np.int64)
-        contexts = ContextLog(log, dataset.users).at(user_N, time_ms_N, [""] * len(user_ids))
+        contexts = ContextLog(log, dataset.users).at(user_N, time_ms_N, [""] * len(user_ids), LONG_HISTORY_LENGTH)
         row_N = sorted_rows(items.media_id_M, media_id_N).astype(np.int64)
         return assemble(candidate_view(contexts, items, row_N, np.arange(len(row_N), dtype=np.int64)), features)
 
