@@ -164,6 +164,7 @@ def _items(size: Size, draw: np.random.Generator) -> tuple[ItemTable, Int64]:
         base_rate_A=(counts_MA.sum(axis=0) / counts_MA[:, Action.IMPRESSION].sum()).astype(np.float32),
         account_id_U=np.cumsum(draw.integers(1, 9, accounts)),
         account_counts_UA=account_counts_UA,
+        account_recent_counts_UA=account_counts_UA,
         account_n_media_U=np.bincount(author_row_M, minlength=accounts).astype(np.float32),
         account_vector_UE=_vectors(cluster_U, size.clusters, draw),
     )

@@ -1,6 +1,7 @@
 """What the cascade knows about the users of one batch, as columns. Knows neither where it comes from nor how it travels.
 
-Shapes: B users, A action codes (`N_ACTIONS`), H history entries and R relations of all users one after the other.
+Shapes: B users, A action codes (`N_ACTIONS`), W windows of recent counts, H history entries and R relations of all
+users one after the other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.actions import N_ACTIONS
+from features.recency import N_WINDOWS
 
 HISTORY_LENGTH = 50  # newest actions, which every stage reads
 LONG_HISTORY_LENGTH = 1_000  # actions kept per user; what lies before the newest ones is searched per candidate
@@ -38,6 +40,7 @@ class UserContexts:
     history_action_H: NDArray[np.uint8]
     history_time_ms_H: Int64
     action_counts_BA: NDArray[np.uint32]
+    recent_counts_BWA: NDArray[np.float32]  # at the moment of the request, see features.recency
     registered_at_ms_B: Int64  # UNKNOWN_TIME if missing
     n_following_B: Int64  # UNKNOWN_COUNT if missing
     n_followers_B: Int64
@@ -79,8 +82,12 @@ class UserContexts:
             offsets = getattr(self, name)
             if offsets[0] != 0 or np.any(np.diff(offsets) < 0):
                 raise ValueError(f"UserContexts.{name} must start at 0 and never decrease")
-        if self.action_counts_BA.shape != (users, N_ACTIONS):
-            raise ValueError(f"UserContexts.action_counts_BA has shape {self.action_counts_BA.shape}")
+        for name, shape in (
+            ("action_counts_BA", (users, N_ACTIONS)),
+            ("recent_counts_BWA", (users, N_WINDOWS, N_ACTIONS)),
+        ):
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"UserContexts.{name} has shape {getattr(self, name).shape}, expected {shape}")
 
 
 def newest(contexts: UserContexts, length: int) -> UserContexts:
@@ -125,6 +132,7 @@ def concatenate(parts: Sequence[UserContexts]) -> UserContexts:
                 "history_action_H",
                 "history_time_ms_H",
                 "action_counts_BA",
+                "recent_counts_BWA",
                 "registered_at_ms_B",
                 "n_following_B",
                 "n_followers_B",

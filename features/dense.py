@@ -6,7 +6,7 @@ that was taken before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from features.actions import N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.counters import DAY_MS, HALF_LIFE_MS, HOUR_MS
 from features.item_table import MAX_SURFACES
+from features.recency import N_WINDOWS, USER_HALF_LIVES_MS
 from features.related import RELATED_SLOTS
 from features.schema import ALL_STAGES, RANKERS, Feature, Float32, Scope, Transform, fingerprint
 from features.view import View
@@ -26,6 +27,8 @@ _DEEP = (Action.SAVE, Action.SHARE, Action.COMMENT, Action.FOLLOW)
 
 # A user's own rates start here and need this many impressions to move: a new user is average, not extreme.
 _USER_PRIOR_IMPRESSIONS = 20.0
+_RECENT_PRIOR_IMPRESSIONS = 5.0  # of the user's own rate, in the rates of the last hour and day
+_HOUR, _DAY = range(N_WINDOWS)
 
 
 # -- user --------------------------------------------------------------------------------------------------------------------
@@ -41,11 +44,22 @@ def _known_count(v: View, count_B: np.ndarray) -> Float32:
     return v.of_user(np.where(count_B >= 0, count_B, np.nan))
 
 
-def _user_rate(v: View, *actions: int) -> Float32:
+def _user_rate_B(v: View, actions: Sequence[int]) -> Float32:
     counts_BA = v.contexts.action_counts_BA.astype(np.float32)
     prior = float(v.items.base_rate_A[list(actions)].sum())
     done_B = counts_BA[:, list(actions)].sum(axis=1) + _USER_PRIOR_IMPRESSIONS * prior
-    return v.of_user(done_B / (counts_BA[:, Action.IMPRESSION] + _USER_PRIOR_IMPRESSIONS))
+    return done_B / (counts_BA[:, Action.IMPRESSION] + _USER_PRIOR_IMPRESSIONS)
+
+
+def _user_rate(v: View, *actions: int) -> Float32:
+    return v.of_user(_user_rate_B(v, actions))
+
+
+def _recent_rate(v: View, window: int, *actions: int) -> Float32:
+    """What the user does lately; who did nothing lately is as ever."""
+    recent_BA = v.contexts.recent_counts_BWA[:, window]
+    done_B = recent_BA[:, list(actions)].sum(axis=1) + _RECENT_PRIOR_IMPRESSIONS * _user_rate_B(v, actions)
+    return v.of_user(done_B / (recent_BA[:, Action.IMPRESSION] + _RECENT_PRIOR_IMPRESSIONS))
 
 
 def _actions_within(v: View, window_ms: int) -> Float32:
@@ -110,6 +124,17 @@ FEATURES: tuple[Feature, ...] = (
     Feature("user_like_rate", Scope.USER, lambda v: _user_rate(v, _LIKE)),
     Feature("user_deep_rate", Scope.USER, lambda v: _user_rate(v, *_DEEP)),
     Feature("user_negative_rate", Scope.USER, lambda v: _user_rate(v, *_NEGATIVE)),
+    Feature(
+        "user_impressions_1h",
+        Scope.USER,
+        lambda v: v.of_user(v.contexts.recent_counts_BWA[:, _HOUR, Action.IMPRESSION]),
+        _LOG,
+    ),
+    Feature("user_click_rate_1h", Scope.USER, lambda v: _recent_rate(v, _HOUR, _CLICK)),
+    Feature("user_long_view_rate_1h", Scope.USER, lambda v: _recent_rate(v, _HOUR, _LONG)),
+    Feature("user_click_rate_24h", Scope.USER, lambda v: _recent_rate(v, _DAY, _CLICK)),
+    Feature("user_long_view_rate_24h", Scope.USER, lambda v: _recent_rate(v, _DAY, _LONG)),
+    Feature("user_like_rate_24h", Scope.USER, lambda v: _recent_rate(v, _DAY, _LIKE)),
     Feature("user_actions_1h", Scope.USER, lambda v: _actions_within(v, HOUR_MS), _LOG),
     Feature("user_actions_24h", Scope.USER, lambda v: _actions_within(v, DAY_MS), _LOG),
     Feature("user_hours_since_action", Scope.USER, _hours_since_action, _LOG),
@@ -132,6 +157,7 @@ FEATURES: tuple[Feature, ...] = (
     _item("author_impressions", lambda v: v.author_counts_NA[:, Action.IMPRESSION], _LOG),
     _item("author_n_media", lambda v: v.items.account_n_media_U[v.author_N], _LOG),
     _item("author_click_rate", lambda v: v.smoothed_rate_N(v.author_counts_NA, _CLICK), everywhere=True),
+    _item("author_recent_click_rate", lambda v: v.smoothed_rate_N(v.author_recent_counts_NA, _CLICK)),
     _item("author_like_rate", lambda v: v.smoothed_rate_N(v.author_counts_NA, _LIKE)),
     _item("author_negative_rate", lambda v: v.smoothed_rate_N(v.author_counts_NA, *_NEGATIVE), everywhere=True),
     Feature("author_liked", Scope.CROSS, lambda v: _author_weight(v, v.liked_weight_NL), _LOG, ALL_STAGES),
@@ -160,6 +186,8 @@ FINGERPRINT = fingerprint(
         "action_weight": {action.name: weight for action, weight in history.ACTION_WEIGHT.items()},
         "prior_impressions": view.PRIOR_IMPRESSIONS,
         "user_prior_impressions": _USER_PRIOR_IMPRESSIONS,
+        "recent_prior_impressions": _RECENT_PRIOR_IMPRESSIONS,
+        "user_half_lives_ms": USER_HALF_LIVES_MS,
         "intent_slots": view.INTENT_SLOTS,
         "neutral_position": NEUTRAL_POSITION,
     },

@@ -50,6 +50,7 @@ class ItemTable:
     base_rate_A: Float32  # actions per impression over everything: the prior that small counts are smoothed with
     account_id_U: Int64
     account_counts_UA: Float32
+    account_recent_counts_UA: Float32
     account_n_media_U: Float32
     account_vector_UE: Float32  # unit length, or zero
     surfaces: tuple[str, ...] = ()  # where pages are shown, the busiest first, at most MAX_SURFACES

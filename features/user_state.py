@@ -1,7 +1,8 @@
 """User state in Valkey: one hash per user, read in one round trip, appended to atomically and idempotently.
 
 Layout of the hash `explore:{user}`: `h` history (17-byte records, oldest first), `s` seen media (int64 records), `p` profile,
-`rf`, `rm` and `rb` followed, muted and blocked accounts (int64 records, each account once, newest last), and `c<action>` counters.
+`rf`, `rm` and `rb` followed, muted and blocked accounts (int64 records, each account once, newest last), `c<action>` counters, and
+`d` counts that decay (`features.recency`).
 The braces keep a user's keys in one cluster slot. Knows nothing of protobuf or of ranking.
 """
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.recency import NO_RECENT, USER_HALF_LIVES_MS, RecentCounts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts, relation_columns
 
 SEEN_LENGTH = 2_000  # media remembered as shown, per user: 16 kB
@@ -26,6 +28,7 @@ LAYOUT = 3  # raised when the state that one log leaves becomes another, so that
 HISTORY_RECORD = np.dtype([("media_id", "<i8"), ("action", "u1"), ("time_ms", "<i8")])
 _SEEN_RECORD = np.dtype("<i8")
 _ACCOUNT_RECORD = np.dtype("<i8")
+_HALF_LIVES = " ".join(str(half_life) for half_life in USER_HALF_LIVES_MS)
 _RELATION_FIELDS = {Relation.FOLLOWED: "rf", Relation.MUTED: "rm", Relation.BLOCKED: "rb"}
 
 # Takes the account records in `gone` out of a field and puts those in `new` behind what is left, where the last of equal ones
@@ -55,11 +58,40 @@ local function relate(field, gone, new, cap)
 end
 """
 
-# KEYS: user hash, then one marker per event. ARGV: byte caps of history, seen media and followed accounts and the marker's time to
-# live, then per event: its action code, its history record, its seen record, the account it follows (each record may be empty).
-# Returns how many events were new.
+# Adds one event to the counts that decay: they stand as of the latest event, so an earlier one counts what is left of it by then.
+_DECAY = """
+local half_lives, actions = {}, tonumber(ARGV[5])
+for half_life in string.gmatch(ARGV[6], '%d+') do half_lives[#half_lives + 1] = tonumber(half_life) end
+local function read_counts()
+  local record, counts = redis.call('HGET', KEYS[1], 'd'), {}
+  for i = 1, 1 + #half_lives * actions do counts[i] = record and struct.unpack('<d', record, 8 * i - 7) or 0 end
+  return counts
+end
+local function count(counts, action, time)
+  for window, half_life in ipairs(half_lives) do
+    local first, added = 1 + (window - 1) * actions, 1
+    if time > counts[1] then
+      local left = 2 ^ ((counts[1] - time) / half_life)
+      for i = first + 1, first + actions do counts[i] = counts[i] * left end
+    else
+      added = 2 ^ ((time - counts[1]) / half_life)
+    end
+    counts[first + 1 + action] = counts[first + 1 + action] + added
+  end
+  if time > counts[1] then counts[1] = time end
+end
+local function write_counts(counts)
+  for i, value in ipairs(counts) do counts[i] = struct.pack('<d', value) end
+  redis.call('HSET', KEYS[1], 'd', table.concat(counts))
+end
+"""
+
+# KEYS: user hash, then one marker per event. ARGV: byte caps of history, seen media and followed accounts, the marker's time to
+# live, the number of action codes, the half-lives; then per event: its action code and time, its history record, its seen record,
+# the account it follows (each record may be empty). Returns how many events were new.
 _APPEND = (
     _RELATE
+    + _DECAY
     + """
 local function append(field, record, cap)
   if record ~= '' then
@@ -67,17 +99,19 @@ local function append(field, record, cap)
     redis.call('HSET', KEYS[1], field, string.sub(blob, -cap))
   end
 end
-local stored, followed = 0, {}
+local stored, followed, counts = 0, {}, read_counts()
 for i = 2, #KEYS do
   if redis.call('SET', KEYS[i], '1', 'NX', 'EX', ARGV[4]) then
-    local base = 5 + (i - 2) * 4
+    local base = 7 + (i - 2) * 5
     redis.call('HINCRBY', KEYS[1], 'c' .. ARGV[base], 1)
-    append('h', ARGV[base + 1], tonumber(ARGV[1]))
-    append('s', ARGV[base + 2], tonumber(ARGV[2]))
-    followed[stored + 1] = ARGV[base + 3]
+    count(counts, tonumber(ARGV[base]), tonumber(ARGV[base + 1]))
+    append('h', ARGV[base + 2], tonumber(ARGV[1]))
+    append('s', ARGV[base + 3], tonumber(ARGV[2]))
+    followed[stored + 1] = ARGV[base + 4]
     stored = stored + 1
   end
 end
+if stored > 0 then write_counts(counts) end
 local accounts = table.concat(followed)
 if accounts ~= '' then relate('rf', '', accounts, tonumber(ARGV[3])) end
 return stored
@@ -99,7 +133,7 @@ redis.call('HSET', KEYS[1], 's', string.sub(blob, -tonumber(ARGV[1])))
 return 1
 """
 
-_FIELDS = ["h", "s", "p", *_RELATION_FIELDS.values(), *(f"c{action}" for action in range(1, N_ACTIONS))]
+_FIELDS = ["h", "s", "p", "d", *_RELATION_FIELDS.values(), *(f"c{action}" for action in range(1, N_ACTIONS))]
 
 
 @dataclass(frozen=True)
@@ -125,6 +159,7 @@ class UserState:
     counts_A: NDArray[np.uint32]
     seen_S: NDArray[np.int64]
     relations: Mapping[Relation, NDArray[np.int64]] = field(default_factory=no_accounts)
+    recent: RecentCounts = NO_RECENT
 
     def context(self, user_id: str, request_time_ms: int, surface: str) -> UserContexts:
         """This user at the moment of a request, as a batch of one: history in time order, events of the future left out."""
@@ -139,6 +174,7 @@ class UserState:
             history_action_H=past_H["action"].astype(np.uint8),
             history_time_ms_H=past_H["time_ms"].astype(np.int64),
             action_counts_BA=self.counts_A[None, :],
+            recent_counts_BWA=self.recent.at(request_time_ms)[None],
             registered_at_ms_B=np.array([self.profile.registered_at_ms], dtype=np.int64),
             n_following_B=np.array([self.profile.n_following], dtype=np.int64),
             n_followers_B=np.array([self.profile.n_followers], dtype=np.int64),
@@ -197,13 +233,13 @@ class UserStateStore:
         A new FOLLOW makes the author the newest of the accounts that the user follows.
         """
         markers = [f"{user_key(user_id)}:event:{event.event_id}" for event in events]
-        records = [record for event in events for record in (int(event.action), *_records(event))]
+        records = [record for event in events for record in (int(event.action), event.time_ms, *_records(event))]
         caps = (
             LONG_HISTORY_LENGTH * HISTORY_RECORD.itemsize,
             SEEN_LENGTH * _SEEN_RECORD.itemsize,
             _cap(Relation.FOLLOWED),
         )
-        settings = (*caps, EVENT_MEMORY_S)
+        settings = (*caps, EVENT_MEMORY_S, N_ACTIONS, _HALF_LIVES)
         return int(await self._client.eval(_APPEND, 1 + len(markers), user_key(user_id), *markers, *settings, *records))
 
     async def set_relations(self, user_id: str, changes: Sequence[RelationChange]) -> None:
@@ -243,6 +279,8 @@ def encode(state: UserState) -> dict[str, bytes | int]:
     if state.profile != Profile():
         p = state.profile
         fields["p"] = json.dumps([p.registered_at_ms, p.n_following, p.n_followers, p.segment, p.account_id]).encode()
+    if state.recent.sums_WA.any():
+        fields["d"] = state.recent.encoded()
     for relation, name in _RELATION_FIELDS.items():
         if len(newest := state.relations[relation][-MAX_ACCOUNTS[relation] :]):
             fields[name] = newest.astype(_ACCOUNT_RECORD).tobytes()
@@ -251,7 +289,7 @@ def encode(state: UserState) -> dict[str, bytes | int]:
 
 def decode(values: Iterable[bytes | None]) -> UserState:
     """The state from the values of the hash fields, in the order in which `UserStateStore.read` asks for them."""
-    history, seen, profile, followed, muted, blocked, *counters = values
+    history, seen, profile, recent, followed, muted, blocked, *counters = values
     related = zip(_RELATION_FIELDS, (followed, muted, blocked), strict=True)
     counts_A = np.zeros(N_ACTIONS, dtype=np.uint32)
     counts_A[1:] = [int(counter or 0) for counter in counters]
@@ -261,6 +299,7 @@ def decode(values: Iterable[bytes | None]) -> UserState:
         counts_A=counts_A,
         seen_S=np.frombuffer(seen or b"", dtype=_SEEN_RECORD),
         relations={kind: np.frombuffer(accounts or b"", dtype=_ACCOUNT_RECORD) for kind, accounts in related},
+        recent=RecentCounts.decoded(recent) if recent else NO_RECENT,
     )
 
 

@@ -54,6 +54,10 @@ class View:
     def author_counts_NA(self) -> Float32:
         return self.items.account_counts_UA[self.author_N]
 
+    @cached_property
+    def author_recent_counts_NA(self) -> Float32:
+        return self.items.account_recent_counts_UA[self.author_N]
+
     def smoothed_rate_N(self, counts_NA: Float32, *actions: int) -> Float32:
         """Actions per impression, pulled to the base rate where there are few impressions."""
         done_N = counts_NA[:, list(actions)].sum(axis=1)

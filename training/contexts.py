@@ -2,7 +2,8 @@
 
 Knows how to look back; knows nothing of items, features or models.
 
-Shapes: B requests, E events, A action codes, H history entries and F followed accounts of all requests, S seen media.
+Shapes: B requests, E events, A action codes, W windows of recent counts, H history entries and F followed
+accounts of all requests, S seen media.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.recency import N_WINDOWS, RecentCounts, fading
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts
 from features.user_state import HISTORY_RECORD, SEEN_LENGTH, Profile, UserState
 from training.columns import NO_GROUP, chunks, grouped
+from training.decay import decayed_sums
 from training.event_log import EventLog
 
 Int64 = NDArray[np.int64]
@@ -67,6 +70,7 @@ class ContextLog:
             history_action_H=self.log.action_E[event_H],
             history_time_ms_H=self.log.time_ms_E[event_H],
             action_counts_BA=self._counts(first_B, bound_B),
+            recent_counts_BWA=self._recent(first_B, bound_B, time_ms_B).astype(np.float32),
             registered_at_ms_B=self._registered_at_ms[user_B],
             n_following_B=self._n_following[user_B],
             n_followers_B=self._n_followers[user_B],
@@ -93,6 +97,8 @@ class ContextLog:
         history_keys, history_events = self._history
         history_at, seen_at = np.searchsorted(history_keys, starts), np.searchsorted(seen_keys, starts)
         counts_BA = self._counts(starts[:-1], starts[1:])
+        last_ms_B = self._last_ms(users)
+        recent_BWA = self._recent(starts[:-1], starts[1:], last_ms_B)
         followed_at, followed_F = self._followed(starts[:-1], starts[1:])
         records_H = self._records(history_events)
         seen_media = self.log.media_id_E[seen_events]
@@ -102,7 +108,8 @@ class ContextLog:
             ]
             seen_S = seen_media[max(seen_at[user], seen_at[user + 1] - SEEN_LENGTH) : seen_at[user + 1]]
             relations = no_accounts() | {Relation.FOLLOWED: followed_F[followed_at[user] : followed_at[user + 1]]}
-            yield user_id, UserState(self._profile(user), history_H, counts_BA[user], seen_S, relations)
+            recent = RecentCounts(int(last_ms_B[user]), recent_BWA[user])
+            yield user_id, UserState(self._profile(user), history_H, counts_BA[user], seen_S, relations, recent)
 
     def _profile(self, user: int) -> Profile:
         following, followers = int(self._n_following[user]), int(self._n_followers[user])
@@ -175,6 +182,30 @@ class ContextLog:
         for action, (keys, _) in enumerate(self._of_action):
             counts_BA[:, action] = np.searchsorted(keys, bound_B) - np.searchsorted(keys, first_B)
         return counts_BA
+
+    def _recent(self, first_B: Int64, bound_B: Int64, time_ms_B: Int64) -> NDArray[np.float64]:
+        """Counts that decay until `time_ms_B`, [B, W, A]."""
+        recent_BWA = np.zeros((len(bound_B), N_WINDOWS, N_ACTIONS))
+        for action, (keys, events) in enumerate(self._of_action):
+            last_B = np.searchsorted(keys, bound_B) - 1
+            done_B = np.flatnonzero(last_B >= np.searchsorted(keys, first_B))
+            last_X = last_B[done_B]
+            waited_ms_X = time_ms_B[done_B] - self.log.time_ms_E[events[last_X]]
+            recent_BWA[done_B, :, action] = (self._decayed[action][:, last_X] * fading(waited_ms_X)).T
+        return recent_BWA
+
+    @cached_property
+    def _decayed(self) -> list[NDArray[np.float64]]:
+        """Per action code: what is left of the user's events at each event of that action, [W, K]."""
+        log = self.log
+        return [decayed_sums(log.user_E[events], log.time_ms_E[events], log.scratch) for _, events in self._of_action]
+
+    def _last_ms(self, users: int) -> Int64:
+        """Time of the last event of every user, 0 for users without any. Shape [B]."""
+        last_ms_B = np.zeros(users, dtype=np.int64)
+        for of in chunks(0, len(self.log)):
+            np.maximum.at(last_ms_B, self.log.user_E[of], self.log.time_ms_E[of])
+        return last_ms_B
 
 
 def _ranges(start_B: Int64, length_B: Int64) -> Int64:

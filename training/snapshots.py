@@ -90,6 +90,7 @@ class ItemTables:
             base_rate_A=(counts_A / max(counts_A[Action.IMPRESSION], 1.0)).astype(np.float32),
             account_id_U=self._log.account_id_U,
             account_counts_UA=self._account_counts.counts_KA.astype(np.float32),
+            account_recent_counts_UA=self._account_counts.recent_KA.astype(np.float32),
             account_n_media_U=np.bincount(media.author_row_M[existing_M], minlength=accounts).astype(np.float32),
             account_vector_UE=self._vectors.account_UE,
         )

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS
 from features.context import LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.recency import N_WINDOWS
 from features.relations import NO_ACCOUNT, Relation
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.errors import InvalidArgument
-from serving.wire.columns import INT64, UINT8, Int64, column, count_rows, to_bytes
+from serving.wire.columns import FLOAT32, INT64, UINT8, Int64, column, count_rows, to_bytes
 
 MAX_USER_ID = 256  # characters, as in feed.proto
 
@@ -49,6 +50,7 @@ def decode_contexts(users: Sequence[UserContext]) -> UserContexts:
         history_action_H=action_H,
         history_time_ms_H=time_ms_H,
         action_counts_BA=_decode_counts(users),
+        recent_counts_BWA=_decode_recent(users),
         registered_at_ms_B=_optional_B(users, "registered_at_ms", UNKNOWN_TIME),
         n_following_B=_optional_B(users, "n_following", UNKNOWN_COUNT),
         n_followers_B=_optional_B(users, "n_followers", UNKNOWN_COUNT),
@@ -75,6 +77,7 @@ def encode_contexts(contexts: UserContexts, seen: SeenMedia | None = None) -> li
                 history_action=to_bytes(contexts.history_action_H[rows], UINT8),
                 history_time_ms=to_bytes(contexts.history_time_ms_H[rows], INT64),
                 action_counts=contexts.action_counts_BA[b].tolist(),
+                recent_counts=to_bytes(contexts.recent_counts_BWA[b].ravel(), FLOAT32),
                 registered_at_ms=_known(contexts.registered_at_ms_B[b], UNKNOWN_TIME),
                 n_following=_known(contexts.n_following_B[b], UNKNOWN_COUNT),
                 n_followers=_known(contexts.n_followers_B[b], UNKNOWN_COUNT),
@@ -187,6 +190,18 @@ def _decode_counts(users: Sequence[UserContext]) -> NDArray[np.uint32]:
     for b, user in enumerate(users):
         counts_BA[b, : len(user.action_counts)] = user.action_counts
     return counts_BA
+
+
+def _decode_recent(users: Sequence[UserContext]) -> NDArray[np.float32]:
+    """Counts that decay; none at all from a sender that keeps none."""
+    size, recent_BX = N_WINDOWS * N_ACTIONS, np.zeros((len(users), N_WINDOWS * N_ACTIONS), np.float32)
+    for b, user in enumerate(users):
+        if user.recent_counts:
+            path = f"users[{b}].recent_counts"
+            recent_BX[b] = column(user.recent_counts, FLOAT32, size, path)
+            if not (np.isfinite(recent_BX[b]).all() and (recent_BX[b] >= 0).all()):
+                raise InvalidArgument(path, "holds a value that is negative or not finite; counts are neither")
+    return recent_BX.reshape(len(users), N_WINDOWS, N_ACTIONS)
 
 
 def _optional_B(users: Sequence[UserContext], name: str, unknown: int) -> Int64:

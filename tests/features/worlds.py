@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import UserContexts
 from features.item_table import UNKNOWN_TOPIC, ItemTable
+from features.recency import N_WINDOWS
 from features.relations import NO_ACCOUNT, no_relations
 
 NOW = 1_760_000_000_000
@@ -40,6 +41,7 @@ def item_table(seed: int = 0) -> ItemTable:
         base_rate_A=(random.random(N_ACTIONS) * 0.2).astype(np.float32),
         account_id_U=np.array([1, 2, 3], dtype=np.int64),
         account_counts_UA=random.integers(0, 500, (3, N_ACTIONS)).astype(np.float32),
+        account_recent_counts_UA=random.random((3, N_ACTIONS), dtype=np.float32) * 50,
         account_n_media_U=np.array([2, 2, 2], dtype=np.float32),
         account_vector_UE=_unit(random.normal(size=(3, 5)), zero=2),
     )
@@ -57,6 +59,7 @@ class User:
 
     history: list[tuple[int, Action, int]] = field(default_factory=list)
     counts: tuple[int, ...] = (0,) * N_ACTIONS
+    recent: tuple[float, ...] = (0.0,) * (N_WINDOWS * N_ACTIONS)  # the last hour, then the last day
     time_ms: int = NOW
     registered_at_ms: int = -1
     n_following: int = -1
@@ -77,6 +80,7 @@ def contexts_of(users: list[User]) -> UserContexts:
         history_action_H=columns[:, 1].astype(np.uint8),
         history_time_ms_H=columns[:, 2],
         action_counts_BA=np.array([user.counts for user in users], dtype=np.uint32).reshape(-1, N_ACTIONS),
+        recent_counts_BWA=np.array([user.recent for user in users], np.float32).reshape(-1, N_WINDOWS, N_ACTIONS),
         registered_at_ms_B=np.array([user.registered_at_ms for user in users], dtype=np.int64),
         n_following_B=np.array([user.n_following for user in users], dtype=np.int64),
         n_followers_B=np.array([user.n_followers for user in users], dtype=np.int64),
@@ -94,6 +98,7 @@ USERS = st.builds(
     User,
     history=st.lists(_ENTRIES, max_size=14).map(lambda history: sorted(history, key=lambda entry: -entry[2])),
     counts=st.tuples(st.just(0), *[st.integers(0, 1000)] * (N_ACTIONS - 1)),
+    recent=st.tuples(*[st.floats(0, 100, width=32)] * (N_WINDOWS * N_ACTIONS)),
     time_ms=st.integers(NOW, NOW + 30 * DAY),
     registered_at_ms=st.sampled_from([-1, 0, NOW - DAY, NOW + 60 * DAY]),
     n_following=st.integers(-1, 1000),

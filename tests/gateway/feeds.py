@@ -79,6 +79,7 @@ def popular_items(
         base_rate_A=base_A,
         account_id_U=np.array([77, 78], dtype=np.int64),
         account_counts_UA=np.zeros((2, N_ACTIONS), dtype=np.float32),
+        account_recent_counts_UA=np.zeros((2, N_ACTIONS), dtype=np.float32),
         account_n_media_U=np.ones(2, dtype=np.float32),
         account_vector_UE=np.zeros((2, 1), dtype=np.float32),
     )

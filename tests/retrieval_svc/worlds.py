@@ -54,6 +54,7 @@ def hand_made() -> ItemTable:
         base_rate_A=(counts_MA.sum(axis=0) / 1200).astype(np.float32),
         account_id_U=np.array([10, 20, 30, 40]),
         account_counts_UA=account_counts_UA,
+        account_recent_counts_UA=account_counts_UA,
         account_n_media_U=np.full(4, 3, dtype=np.float32),
         account_vector_UE=np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], dtype=np.float32),
     )
@@ -86,6 +87,7 @@ def random_items(seed: int, media: int = 300, accounts: int = 30, topics: int = 
         base_rate_A=(counts_MA.sum(axis=0) / max(counts_MA[:, Action.IMPRESSION].sum(), 1)).astype(np.float32),
         account_id_U=np.arange(accounts, dtype=np.int64) + 1,
         account_counts_UA=account_counts_UA,
+        account_recent_counts_UA=account_counts_UA,
         account_n_media_U=np.bincount(author_row_M, minlength=accounts).astype(np.float32),
         account_vector_UE=vector_UE,
     )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, UserContexts
+from features.recency import N_WINDOWS
 from features.relations import Relation, relation_columns
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.user_context_pb2 import UserContext
@@ -17,6 +18,7 @@ from serving.wire import encode_rank_request
 
 ids = st.integers(1, 2**63 - 1)
 times = st.integers(0, 2**63 - 1)
+counts = st.floats(0, width=32, allow_infinity=False, allow_nan=False)
 scores = st.floats(width=32, allow_infinity=False) | st.sampled_from([0.0, -0.0, 1.0])
 
 
@@ -106,6 +108,10 @@ def user_contexts(draw: st.DrawFn, users: int) -> UserContexts:
         history_action_H=np.array(column(actions, rows), np.uint8),
         history_time_ms_H=np.array([time for history in histories for time in history], np.int64),
         action_counts_BA=np.array(column(st.integers(0, 2**32 - 1), users * N_ACTIONS), np.uint32).reshape(users, -1),
+        recent_counts_BWA=np.array(
+            draw(st.lists(counts, min_size=users * N_WINDOWS * N_ACTIONS, max_size=users * N_WINDOWS * N_ACTIONS)),
+            np.float32,
+        ).reshape(users, N_WINDOWS, N_ACTIONS),
         registered_at_ms_B=np.array(column(times | st.just(-1), users), np.int64),
         n_following_B=np.array(column(times | st.just(-1), users), np.int64),
         n_followers_B=np.array(column(times | st.just(-1), users), np.int64),

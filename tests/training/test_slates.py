@@ -10,6 +10,7 @@ import pytest
 from features.actions import N_ACTIONS
 from features.context import UserContexts
 from features.dense import FEATURES, NEUTRAL_POSITION
+from features.recency import N_WINDOWS
 from features.relations import NO_ACCOUNT, no_relations
 from tests.training.models.worlds import item_table, slates
 from training.slates import join, slates_of
@@ -23,6 +24,7 @@ CONTEXTS = UserContexts(
     history_action_H=np.array([2, 4, 2], dtype=np.uint8),
     history_time_ms_H=np.array([1, 2, 3]),
     action_counts_BA=np.zeros((3, N_ACTIONS), dtype=np.uint32),
+    recent_counts_BWA=np.zeros((3, N_WINDOWS, N_ACTIONS), dtype=np.float32),
     registered_at_ms_B=np.full(3, -1),
     n_following_B=np.full(3, -1),
     n_followers_B=np.full(3, -1),

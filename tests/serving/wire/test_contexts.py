@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.actions import Action
+from features.actions import N_ACTIONS, Action
 from features.context import LONG_HISTORY_LENGTH, UserContexts
+from features.recency import N_WINDOWS
 from features.relations import Relation, no_accounts, no_relations, relation_columns
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.errors import InvalidArgument
@@ -159,3 +160,19 @@ def test_counts_of_unknown_actions_are_refused() -> None:
     wrong.action_counts.extend([1] * 20)
     with pytest.raises(InvalidArgument, match=r"^users\[0\]\.action_counts has 23 entries, at most 12"):
         decode_contexts([wrong])
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_recent_counts_that_no_sum_can_be_are_refused(value: float) -> None:
+    bad = user()
+    bad.recent_counts = np.full(N_WINDOWS * N_ACTIONS, value, "<f4").tobytes()
+    with pytest.raises(InvalidArgument, match=r"users\[0\]\.recent_counts"):
+        decode_contexts([bad])
+
+
+def test_recent_counts_of_another_size_are_refused_and_none_at_all_are_zeros() -> None:
+    assert not decode_contexts([user()]).recent_counts_BWA.any()
+    bad = user()
+    bad.recent_counts = b"\0" * 4
+    with pytest.raises(InvalidArgument, match=r"users\[0\]\.recent_counts"):
+        decode_contexts([bad])

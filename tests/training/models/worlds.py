@@ -44,6 +44,7 @@ def item_table() -> ItemTable:
         base_rate_A=np.zeros(N_ACTIONS, dtype=np.float32),
         account_id_U=np.arange(N_ACCOUNTS, dtype=np.int64),
         account_counts_UA=accounts,
+        account_recent_counts_UA=accounts,
         account_n_media_U=accounts[:, 0],
         account_vector_UE=np.zeros((N_ACCOUNTS, 4), dtype=np.float32),
     )
