@@ -24,7 +24,10 @@ from cli.progress import steps
 from cli.workspace import Workspace
 
 if TYPE_CHECKING:
+    from bundles.store import BundleStore
     from training.columns import Scratch
+    from training.pipeline import Trained
+    from training.recipes import Recipe
 
 _GB = 1e9
 _LIBRARIES = ("faiss-cpu", "numpy", "onnx", "onnxruntime", "polars", "torch")
@@ -93,7 +96,6 @@ def train_bundle(
     `memory_budget`: bytes of columns to keep in memory.
     """
     from cli.sourcing import candidates_depend_on, open_sourcing
-    from features.dense import FINGERPRINT
     from training import pipeline
     from training.checkpoints import open_run
     from training.columns import Scratch
@@ -123,20 +125,7 @@ def train_bundle(
         sourcing = partial(open_sourcing, igql_file=igql_file)
         trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run, logged)
         with progress.step("publishing the bundle"):
-            manifest = store.publish(
-                staged,
-                parent=store.current_version(),
-                dataset=data.name,
-                as_of_ms=dataset.as_of_ms,
-                training_window_start_ms=trained.cuts.start_ms,
-                training_window_end_ms=trained.cuts.valid_start_ms,
-                schema_fingerprint=FINGERPRINT,
-                tasks=trained.tasks,
-                value_weights=_of_tasks(recipe.value_weights, trained.tasks),
-                metrics=trained.metrics,
-                library_versions={library: metadata.version(library) for library in _LIBRARIES},
-                command=shlex.join(["explore", *sys.argv[1:]]),
-            )
+            manifest = _publish(store, staged, data.name, trained, recipe)
     if activate:
         store.activate(manifest.version)
     console = Console()
@@ -145,6 +134,25 @@ def train_bundle(
     console.print(cost_line(progress.seconds, scratch), highlight=False)
     console.print(f"bundle {manifest.version} {'is active' if activate else 'is published, not active'}")
     return manifest
+
+
+def _publish(store: BundleStore, staged: Path, dataset: str, trained: Trained, recipe: Recipe) -> Manifest:
+    from features.dense import FINGERPRINT
+
+    return store.publish(
+        staged,
+        parent=store.current_version(),
+        dataset=dataset,
+        as_of_ms=trained.cuts.end_ms,
+        training_window_start_ms=trained.cuts.start_ms,
+        training_window_end_ms=trained.cuts.valid_start_ms,
+        schema_fingerprint=FINGERPRINT,
+        tasks=trained.tasks,
+        value_weights=_of_tasks(recipe.value_weights, trained.tasks),
+        metrics=trained.metrics,
+        library_versions={library: metadata.version(library) for library in _LIBRARIES},
+        command=shlex.join(["explore", *sys.argv[1:]]),
+    )
 
 
 def is_trained(workspace: Workspace) -> bool:

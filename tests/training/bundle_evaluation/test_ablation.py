@@ -29,6 +29,9 @@ def _found(judgement: Judgement) -> dict[str, Ablation]:
         history_row_BL=np.full_like(rows.history_row_BL, UNKNOWN_ROW),
         history_action_BL=np.zeros_like(rows.history_action_BL),
         history_age_ms_BL=np.zeros_like(rows.history_age_ms_BL),
+        related_row_NS=np.full_like(rows.related_row_NS, UNKNOWN_ROW),
+        related_action_NS=np.zeros_like(rows.related_action_NS),
+        related_age_hours_NS=np.zeros_like(rows.related_age_hours_NS),
     )
     window = WindowRows(bare, judgement.window.items, judgement.window.tables)
     return {one.name: one for one in ablate(judgement.opened, Stage.RERANK, window)}

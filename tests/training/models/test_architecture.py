@@ -52,7 +52,8 @@ def test_a_batch_equals_its_candidates_one_by_one(architecture: Architecture) ->
     together = model(*inputs)
     for n, user in enumerate(inputs[5].tolist()):
         of_user = (part[user : user + 1] for part in inputs[2:5])
-        alone = model(inputs[0][n : n + 1], inputs[1][n : n + 1], *of_user, torch.zeros(1, dtype=torch.int64))
+        own = [part[n : n + 1] for part in (*inputs[:2], *inputs[6:])]
+        alone = model(*own[:2], *of_user, torch.zeros(1, dtype=torch.int64), *own[2:])
         assert torch.allclose(together[n], alone[0], atol=1e-4)
 
 
@@ -67,11 +68,12 @@ def test_odd_inputs_give_finite_logits_and_no_candidates_give_none(architecture:
 
 @pytest.mark.parametrize("architecture", EACH, ids=str)
 def test_what_stands_in_an_empty_history_slot_does_not_matter(architecture: Architecture) -> None:
-    model, (dense_NF, item_NK, history_BLK, action_BL, age_BL, user_N) = ranker(architecture), deep_inputs(6, 2)
-    action_BL[:, :2] = 0
-    noisy_BLK = torch.where((action_BL == 0).unsqueeze(2), 1e3, history_BLK)
-    expected = model(dense_NF, item_NK, history_BLK, action_BL, age_BL, user_N)
-    assert torch.equal(model(dense_NF, item_NK, noisy_BLK, action_BL, age_BL, user_N), expected)
+    model, quiet = ranker(architecture), list(deep_inputs(6, 2))
+    noisy = list(quiet)
+    for slots, actions in ((2, 3), (6, 7)):  # the newest actions, and the related older ones
+        quiet[actions][:, :2] = 0
+        noisy[slots] = torch.where((quiet[actions] == 0).unsqueeze(2), 1e3, quiet[slots])
+    assert torch.equal(model(*noisy), model(*quiet))
 
 
 @pytest.mark.parametrize("architecture", EACH, ids=str)
