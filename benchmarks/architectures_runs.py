@@ -80,7 +80,7 @@ def _plain(recipe: RerankConfig) -> RerankConfig:
     """The ranker that was the default before there was a choice."""
     embeddings = replace(recipe.embeddings, trained_unknown=False)
     plain = replace(recipe, embeddings=embeddings, architecture=Architecture(mixture="mmoe"), input="standard")
-    return _fit(plain, batch_rows=2048, learning_rate=5e-3, weight_decay=1e-4)
+    return _fit(plain, epochs=2, batch_rows=2048, learning_rate=5e-3, weight_decay=1e-4)
 
 
 def _built(config: RerankConfig, **fields: Any) -> RerankConfig:

@@ -59,11 +59,14 @@ class RankConfig:
 
 @dataclass(frozen=True)
 class RerankConfig:
-    """The deep ranker and its embedding tables. `tasks`, if given, are the only ones it learns."""
+    """The deep ranker and its embedding tables. `tasks`, if given, are the only ones it learns.
 
-    fit: FitConfig = field(default_factory=FitConfig)
+    One epoch: in a second one the id embeddings learn the training rows by heart. docs/decisions/0014 has the figures.
+    """
+
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, batch_rows=512))
     embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
-    architecture: Architecture = field(default_factory=Architecture)
+    architecture: Architecture = field(default_factory=lambda: Architecture(mixture="ple", crosses="dcn"))
     min_positives: int = MIN_POSITIVES
     negative_share: float = 1.0  # of the rows without any label, how many training keeps
     input: InputKind = "standard"

@@ -12,7 +12,7 @@ from tests.training.models.worlds import TASKS, item_table, ranking_set
 from training.errors import FitError
 from training.fit import FitConfig
 from training.models.id_embeddings import EmbeddingConfig
-from training.models.mmoe import MixtureOfExperts
+from training.models.ple import ProgressiveExtraction
 from training.rankers import RankConfig, RerankConfig, TrainedRerank, kept_tasks, predictions, train_rank, train_rerank
 from training.ranking_set import RankingSet
 
@@ -57,9 +57,9 @@ def test_the_deep_ranker_sees_what_the_user_did_with_related_items_long_ago() ->
 
 def test_no_expert_is_the_only_one_that_is_heard(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:
     mixture = deep.model.mixture
-    assert isinstance(mixture, MixtureOfExperts)
-    gate_NTE = mixture.gate_NTE(torch.randn(500, mixture.gates.in_features))
-    assert gate_NTE.mean(dim=0).max() < 0.9
+    assert isinstance(mixture, ProgressiveExtraction)
+    for gate_NE in mixture.first_weights(torch.randn(500, mixture.width)):
+        assert gate_NE.mean(dim=0).max() < 0.9
 
 
 def test_the_light_ranker_follows_its_teacher(sets: tuple[RankingSet, RankingSet], deep: TrainedRerank) -> None:

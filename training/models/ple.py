@@ -79,7 +79,7 @@ class ProgressiveExtraction(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.n_tasks = n_tasks
+        self.width, self.n_tasks = width, n_tasks
         self.levels = nn.ModuleList(
             Extraction(
                 expert if level else width,
@@ -94,6 +94,12 @@ class ProgressiveExtraction(nn.Module):
             for level in range(levels)
         )
         self.towers = Towers(expert, n_tasks, hidden=expert // 2)
+
+    def first_weights(self, input_NX: Tensor) -> list[Tensor]:
+        """How much each task listens to each expert of the first level, [N, E] per task; sums to 1 over experts."""
+        level = self.levels[0]
+        assert isinstance(level, Extraction)
+        return level.weights([input_NX] * (self.n_tasks + 1))[: self.n_tasks]
 
     def forward(self, input_NX: Tensor) -> Tensor:
         """Logits [N, T]."""
