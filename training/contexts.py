@@ -8,7 +8,7 @@ accounts of all requests, S seen media.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +25,6 @@ from training.decay import decayed_sums
 from training.event_log import EventLog
 
 Int64 = NDArray[np.int64]
-_HISTORY = np.array(sorted(HISTORY_ACTIONS), dtype=np.uint8)
 
 
 class ContextLog:
@@ -132,12 +131,12 @@ class ContextLog:
     @cached_property
     def _history(self) -> tuple[Int64, Int64]:
         """The sorted keys of the events that histories show, and the events."""
-        return self._by_user(_HISTORY)
+        return self._by_user(HISTORY_ACTIONS)
 
     @cached_property
     def _of_action(self) -> list[tuple[Int64, Int64]]:
         """Per action code: the sorted keys, and the events that they belong to."""
-        return [self._by_user(np.array([action], dtype=np.uint8)) for action in range(N_ACTIONS)]
+        return [self._by_user([action]) for action in range(N_ACTIONS)]
 
     @cached_property
     def _followed_again(self) -> Int64:
@@ -165,11 +164,12 @@ class ContextLog:
         offsets = np.concatenate([[0], np.cumsum(count_B)]).astype(np.int64)
         return offsets, self.log.author_id_E[events[place_X[newest_X]]]
 
-    def _by_user(self, actions: NDArray[np.uint8]) -> tuple[Int64, Int64]:
-        log = self.log
+    def _by_user(self, actions: Iterable[int]) -> tuple[Int64, Int64]:
+        log, chosen_A = self.log, np.zeros(N_ACTIONS, dtype=np.bool_)
+        chosen_A[list(actions)] = True
 
         def user_of(of: slice) -> NDArray[np.integer]:
-            return np.where(np.isin(log.action_E[of], actions), log.user_E[of], NO_GROUP)
+            return np.where(chosen_A[log.action_E[of]], log.user_E[of], NO_GROUP)
 
         events, _ = grouped(user_of, 0, len(log), len(log.user_ids), log.scratch)
         keys: Int64 = log.scratch.empty(events.shape, np.int64)

@@ -56,14 +56,13 @@ class DenseInput(nn.Module):
     def fit(self, dense_NX: NDArray[np.float32], column_F: Sequence[int] | None = None) -> None:
         """Takes mean, spread and presence of F of the columns of training rows. Infinite values are present but not counted."""
         column_F = range(dense_NX.shape[1]) if column_F is None else column_F
-        sample_NF = evenly_spaced(dense_NX, column_F).astype(np.float64)
-        log_NF = np.sign(sample_NF) * np.log1p(np.abs(sample_NF))
-        value_NF = np.where(self.is_log_F.numpy(), log_NF, sample_NF)
-        finite_NF = np.isfinite(value_NF)
-        count_F = np.maximum(finite_NF.sum(axis=0), 1)
-        mean_F = np.where(finite_NF, value_NF, 0).sum(axis=0) / count_F
-        variance_F = (np.where(finite_NF, value_NF - mean_F, 0) ** 2).sum(axis=0) / count_F
-        spread_F = np.sqrt(variance_F)
+        sample_NF = evenly_spaced(dense_NX, column_F)
+        # A column at a time: all of them in float64, several times over, would be half a gigabyte.
+        moments = [
+            _moments(value_N.astype(np.float64), is_log)
+            for value_N, is_log in zip(sample_NF.T, self.is_log_F.tolist(), strict=True)
+        ]
+        mean_F, spread_F = np.array(moments).T
         constant_F = spread_F <= _STD_FLOOR * np.maximum(np.abs(mean_F), 1)
         missing_F = np.zeros(len(column_F), dtype=np.int64)
         for of in chunks(0, len(dense_NX)):
@@ -91,3 +90,13 @@ class DenseInput(nn.Module):
 def evenly_spaced(dense_NX: NDArray[np.float32], column_F: Sequence[int]) -> NDArray[np.float32]:
     """The features of about `FIT_ROWS` rows: logs are in time order, and the first rows would be one day only."""
     return dense_NX[:: max(1, len(dense_NX) // FIT_ROWS)][:, list(column_F)]
+
+
+def _moments(value_N: NDArray[np.float64], is_log: bool) -> tuple[float, float]:
+    """Mean and spread of the finite values of a column; of their logarithms where `is_log`."""
+    if is_log:
+        value_N = np.sign(value_N) * np.log1p(np.abs(value_N))
+    finite_N = np.isfinite(value_N)
+    count = max(int(finite_N.sum()), 1)
+    mean = float(np.where(finite_N, value_N, 0).sum() / count)
+    return mean, float(np.sqrt((np.where(finite_N, value_N - mean, 0) ** 2).sum() / count))
