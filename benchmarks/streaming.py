@@ -74,7 +74,13 @@ def main() -> int:
         checks.append(
             at_least("log in memory / peak anonymous memory", whole / figures["peak_bytes"]["anonymous"], 1 / SHARE)
         )
-    result = Result("streaming", command_line("benchmarks.streaming"), figures, checks, [_table(figures, size.events)])
+    result = Result(
+        "streaming_quick" if arguments.quick else "streaming",
+        command_line("benchmarks.streaming"),
+        figures,
+        checks,
+        [_table(figures, size.events)],
+    )
     return finish(result, tables=None) if arguments.quick else finish(result)
 
 

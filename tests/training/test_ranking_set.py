@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from features.assemble import assemble, candidate_view
 from features.context import HISTORY_LENGTH
 from features.dense import FEATURES
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
+from training import columns
+from training.columns import Scratch
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.event_log import EventLog
@@ -34,9 +37,14 @@ END = START + 10 * HOUR
 
 
 def built(
-    data: Dataset, start_ms: int = START, end_ms: int = END, every_ms: int = MINUTE, cap: int | None = None
+    data: Dataset,
+    start_ms: int = START,
+    end_ms: int = END,
+    every_ms: int = MINUTE,
+    cap: int | None = None,
+    scratch: Scratch | None = None,
 ) -> RankingSet:
-    log = EventLog.from_dataset(data)
+    log = EventLog.from_dataset(data, scratch)
     tables = ItemTables(log, data.media, ItemVectors.zeros(log), every_ms)
     shown, contexts = impressions_of(log), ContextLog(log, data.users)
     return build_ranking_set(shown, contexts, tables, start_ms=start_ms, end_ms=end_ms, max_impressions=cap)
@@ -152,3 +160,23 @@ def test_a_column_of_the_wrong_length_is_named() -> None:
         replace(examples, label_NT=examples.label_NT[:2])
     with pytest.raises(ValueError, match="never decrease"):
         replace(examples, request_N=examples.request_N[::-1])
+
+
+@pytest.mark.parametrize("cap", [None, 150])
+def test_a_set_in_files_is_the_one_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap: int | None) -> None:
+    data = planted(users=6)
+    in_memory = built(data, end_ms=data.as_of_ms, cap=cap)
+    monkeypatch.setattr(columns, "CHUNK", 50)
+    scratch = Scratch(tmp_path, budget=0)
+    in_files = built(data, end_ms=data.as_of_ms, cap=cap, scratch=scratch)
+    chosen_B, chosen_N = np.arange(in_files.n_requests) % 3 == 0, np.arange(len(in_files)) % 5 == 0
+    for one, other in (
+        (in_files, in_memory),
+        (in_files.select(chosen_B), in_memory.select(chosen_B)),
+        (in_files.rows(chosen_N), in_memory.rows(chosen_N)),
+    ):
+        for field in fields(RankingSet):
+            if field.name != "scratch":
+                np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), err_msg=field.name)
+    assert len(in_memory) == 144 if cap else len(in_memory) > 700
+    assert scratch.in_memory == 0

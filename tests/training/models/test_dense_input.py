@@ -71,3 +71,12 @@ def test_infinite_training_values_do_not_spoil_mean_and_spread() -> None:
 
 def test_no_rows_give_no_output() -> None:
     assert fitted([1.0, 2.0])(torch.zeros(0, 1)).shape == (0, 2)
+
+
+def test_a_layer_may_take_some_of_the_columns() -> None:
+    dense_NX = np.array([[5.0, 1.0, np.nan], [5.0, 3.0, 7.0]], dtype=np.float32)
+    layer = DenseInput([PLAIN, PLAIN])
+    layer.fit(dense_NX, [2, 1])
+    alone = fitted([1.0, 3.0])
+    assert layer.mean_F.tolist() == [7.0, alone.mean_F.item()]
+    assert layer.gappy_F.tolist() == [1.0, 0.0]
