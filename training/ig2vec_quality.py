@@ -25,7 +25,7 @@ Bools = NDArray[np.bool_]
 
 NEIGHBOURS = 10
 NEXT_ACCOUNTS = 50
-_QUERY_CHUNK = 1_024
+_QUERY_CHUNK = 256
 _MOST_ROWS = 20_000  # held-out rows: enough for an error of .003
 _FOLDS = 5
 _LEAST_PER_TOPIC = 10  # accounts: two per fold

@@ -39,7 +39,7 @@ Float32 = NDArray[np.float32]
 
 MIN_POSITIVES = 50
 _EVALUATION_ROWS = 100_000  # validation rows that early stopping looks at; the final metrics see all of them
-_CALIBRATION_ROWS = 65_536  # rows calibrated at once: the knots of all heads take 1 kB per row
+_CALIBRATION_ROWS = 8_192  # rows calibrated at once: the knots of all heads take 1 kB per row, several times over
 
 
 @dataclass(frozen=True)

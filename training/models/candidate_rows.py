@@ -22,7 +22,7 @@ from training.models.id_embeddings import IdEmbeddings
 
 Int64 = NDArray[np.int64]
 
-_SCORING_ROWS = 8192
+_SCORING_ROWS = 2_048  # attention over histories takes some 20 kB per row
 
 
 class CandidateRows(Protocol):
