@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
 from benchmarks.report import Result, at_least, at_most, command_line, finish
 from benchmarks.streaming_log import LogSize, write_log
-from training.columns import Scratch
+from benchmarks.streaming_run import STEP_FILE
 from training.contexts import ContextLog
 from training.datasets import checked
 from training.datasets.contract import EVENTS, MEDIA, USERS
@@ -46,6 +47,7 @@ class Peaks:
     """The most that the process had at once, bytes."""
 
     anonymous: int = 0  # heap and the like: what no file backs
+    step: str = ""  # at which it was so
     resident: int = 0  # with the pages of mapped files that happened to be in memory
 
 
@@ -88,20 +90,27 @@ def weigh(root: Path) -> dict[str, float]:
     """Bytes per event that the first events of a log take as frames and arrays, with nothing left on disk."""
     users, media = read_table(root / USERS.file), read_table(root / MEDIA.file)
     dataset = checked(users, media, read_table(root / EVENTS.file, slice(0, _WEIGHED)), name="weighed")
-    scratch = Scratch()
-    log = EventLog.from_dataset(dataset, scratch)
-    columns = sum(value.nbytes for value in vars(log).values() if hasattr(value, "nbytes"))
-    before = scratch.in_memory
+    log = EventLog.from_dataset(dataset)
     contexts = ContextLog(log, dataset.users)
+    # What they look up in is made when it is first asked for.
     contexts.seen(0, dataset.as_of_ms)
     contexts.at(log.user_E[:1], log.time_ms_E[:1], [""])
     found = {
         "events as a frame": dataset.events.estimated_size(),
-        "events as arrays": columns,
-        "events by user": scratch.in_memory - before,
+        "events as arrays": _held(vars(log)),
+        "events by user": _held({name: value for name, value in vars(contexts).items() if value is not log}),
         "labelled impressions as a frame": labelled(dataset.events).frame.estimated_size(),
     }
     return {part: size / len(log) for part, size in found.items()}
+
+
+def _held(value: Any) -> int:
+    """Bytes of the arrays in dictionaries, lists and tuples."""
+    if isinstance(value, dict):
+        return sum(_held(entry) for entry in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_held(entry) for entry in value)
+    return value.nbytes if isinstance(value, np.ndarray) else 0
 
 
 def train(root: Path, limit: int, max_impressions: int) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def train(root: Path, limit: int, max_impressions: int) -> dict[str, Any]:
     started_s, peaks = time.monotonic(), Peaks()
     with subprocess.Popen(command) as process:
         while process.poll() is None:
-            _watch(process.pid, peaks)
+            _watch(process.pid, peaks, root.parent / STEP_FILE)
             if peaks.anonymous > limit:
                 process.kill()
             time.sleep(_EVERY_S)
@@ -123,14 +132,16 @@ def train(root: Path, limit: int, max_impressions: int) -> dict[str, Any]:
     return figures | (json.loads(out.read_text("utf-8")) if process.returncode == 0 else {})
 
 
-def _watch(pid: int, peaks: Peaks) -> None:
+def _watch(pid: int, peaks: Peaks, step: Path) -> None:
     try:
         lines = Path(f"/proc/{pid}/status").read_text("ascii").splitlines()
     except OSError:  # it has just ended
         return
     found = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     if "RssAnon" in found:
-        peaks.anonymous = max(peaks.anonymous, int(found["RssAnon"][0]) * 1024)
+        anonymous = int(found["RssAnon"][0]) * 1024
+        if anonymous > peaks.anonymous:
+            peaks.anonymous, peaks.step = anonymous, step.read_text("utf-8") if step.exists() else "start"
         peaks.resident = max(peaks.resident, int(found["VmRSS"][0]) * 1024)
 
 
@@ -148,7 +159,7 @@ def _table(figures: dict[str, Any], events: int) -> Table:
         **{f"in memory: {part}": size for part, size in figures["in_memory_bytes"].items()},
         "in memory, all of it": figures["log_bytes"],
         "anonymous memory at which the process is killed": figures["limit_bytes"],
-        "peak anonymous memory": peaks["anonymous"],
+        f"peak anonymous memory ({peaks['step']})": peaks["anonymous"],
         "peak resident memory, pages of mapped files included": peaks["resident"],
         "columns in files, over the whole run": figures.get("columns_bytes", 0),
     }
@@ -170,12 +181,15 @@ def _table(figures: dict[str, Any], events: int) -> Table:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=EVENTS_DEFAULT)
-    parser.add_argument("--impressions", type=int, default=600_000, help="ranker examples, the most recent ones")
+    parser.add_argument("--impressions", type=int, help="ranker examples, the most recent ones; 600,000 if not said")
     parser.add_argument("--directory", type=Path, help="where the log and all columns lie; needs 250 bytes per event")
     parser.add_argument(
         "--quick", action="store_true", help=f"{EVENTS_QUICK:,} events under a fixed limit; writes no document"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.impressions is None:
+        arguments.impressions = 100_000 if arguments.quick else 600_000
+    return arguments
 
 
 if __name__ == "__main__":

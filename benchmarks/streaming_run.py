@@ -9,11 +9,13 @@ import json
 import resource
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cli.progress import steps
+from cli.progress import Report, Steps, steps
 from cli.sourcing import open_sourcing
 from features.counters import HOUR_MS
 from training import pipeline
@@ -22,6 +24,22 @@ from training.fit import FitConfig
 from training.recipes import Recipe, Windows, default
 from training.sourcing import CoOccurrenceConfig, IndexConfig, SourcingConfig
 from training.stored_log import read_log
+
+STEP_FILE = "step"  # beside the log
+
+
+class _Noted:
+    """Steps whose name is in a file while they run, for the process that watches."""
+
+    def __init__(self, shown: Steps, file: Path) -> None:
+        self._shown, self._file = shown, file
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Report]:
+        """As `cli.progress.Steps.step`."""
+        self._file.write_text(name, "utf-8")
+        with self._shown.step(name) as report:
+            yield report
 
 
 def recipe(max_impressions: int) -> Recipe:
@@ -45,10 +63,10 @@ def recipe(max_impressions: int) -> Recipe:
 def run(log: Path, max_impressions: int) -> dict[str, Any]:
     """Trains on the data set `log`, and returns what it cost and what it is worth."""
     with tempfile.TemporaryDirectory(dir=log.parent) as directory, steps() as progress:
-        scratch = Scratch(Path(directory) / "scratch", budget=0)
-        with progress.step("reading and checking the data set") as report:
+        scratch, noted = Scratch(Path(directory) / "scratch", budget=0), _Noted(progress, log.parent / STEP_FILE)
+        with noted.step("reading and checking the data set") as report:
             dataset = read_log(log, scratch, report)
-        trained = pipeline.train(recipe(max_impressions), dataset, Path(directory) / "bundle", open_sourcing, progress)
+        trained = pipeline.train(recipe(max_impressions), dataset, Path(directory) / "bundle", open_sourcing, noted)
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "events": len(dataset.log),

@@ -20,7 +20,7 @@ from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UNKNOWN_COUNT,
 from features.recency import N_WINDOWS, RecentCounts, fading
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts
 from features.user_state import HISTORY_RECORD, SEEN_LENGTH, Profile, UserState
-from training.columns import NO_GROUP, chunks, grouped
+from training.columns import NO_GROUP, chunks, gathered, grouped
 from training.decay import decayed_sums
 from training.event_log import EventLog
 
@@ -197,8 +197,11 @@ class ContextLog:
     @cached_property
     def _decayed(self) -> list[NDArray[np.float64]]:
         """Per action code: what is left of the user's events at each event of that action, [W, K]."""
-        log = self.log
-        return [decayed_sums(log.user_E[events], log.time_ms_E[events], log.scratch) for _, events in self._of_action]
+        log, scratch = self.log, self.log.scratch
+        return [
+            decayed_sums(gathered(log.user_E, events, scratch), gathered(log.time_ms_E, events, scratch), scratch)
+            for _, events in self._of_action
+        ]
 
     def _last_ms(self, users: int) -> Int64:
         """Time of the last event of every user, 0 for users without any. Shape [B]."""

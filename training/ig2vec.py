@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.checkpoints import Checkpoint, Snapshot
-from training.columns import Scratch
+from training.columns import Scratch, chunks, gathered, grouped, places_where
 from training.embedding_table import DistinctRows, EmbeddingTable
-from training.event_log import EventLog
+from training.event_log import POSITIVE, EventLog
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -79,16 +79,22 @@ def sessions(log: EventLog, end_ms: int, gap_ms: int, max_tokens: int | None = N
 
     The latest `max_tokens` of them, if given.
     """
-    event_A = log.positives_before(end_ms)
-    event_A = event_A[(log.author_row_E[event_A] >= 0) & (log.time_ms_E[event_A] >= start_ms)]
+    first = log.count_before(start_ms)
+
+    def counts(of: slice) -> NDArray[np.bool_]:
+        return np.isin(log.action_E[of], POSITIVE) & (log.author_row_E[of] >= 0)
+
+    event_A = places_where(counts, first, max(first, log.count_before(end_ms)))
     if max_tokens is not None:
         event_A = event_A[max(0, len(event_A) - max_tokens) :]
-    event_A = event_A[np.argsort(log.user_E[event_A], kind="stable")]
-    account_A = log.author_row_E[event_A]
-    new_user_A = np.diff(log.user_E[event_A], prepend=-1) != 0
-    pause_A = np.diff(log.time_ms_E[event_A], prepend=0) >= gap_ms
-    starts_A = new_user_A | pause_A
-    repeat_A = (np.diff(account_A, prepend=-1) == 0) & ~starts_A
+    place_A, _ = grouped(lambda of: log.user_E[event_A[of]], 0, len(event_A), len(log.user_ids), log.scratch)
+    event_A = gathered(event_A, place_A, log.scratch)
+    account_A = gathered(log.author_row_E, event_A, Scratch())
+    starts_A, repeat_A = np.ones(len(event_A), dtype=np.bool_), np.zeros(len(event_A), dtype=np.bool_)
+    for of in chunks(1, len(event_A)):
+        own_X = event_A[of.start - 1 : of.stop]
+        starts_A[of] = (np.diff(log.user_E[own_X]) != 0) | (np.diff(log.time_ms_E[own_X]) >= gap_ms)
+        repeat_A[of] = (np.diff(account_A[of.start - 1 : of.stop]) == 0) & ~starts_A[of]
     return Sessions(account_A, np.cumsum(starts_A, dtype=np.int32)).kept(~repeat_A)
 
 

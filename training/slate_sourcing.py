@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH, UserContexts, newest
 from features.item_table import ItemTable
+from training.columns import chunks
 from training.contexts import ContextLog
 from training.event_log import EventLog
 from training.progress import Progress
@@ -31,7 +32,10 @@ class Sourcing(Protocol):
 
 def sample_of_users(log: EventLog, count: int, seed: int) -> Int64:
     """Numbers of at most `count` users with events, in rising order."""
-    active = np.unique(log.user_E)
+    acted_V = np.zeros(len(log.user_ids), dtype=np.bool_)
+    for of in chunks(0, len(log)):
+        acted_V[log.user_E[of]] = True
+    active = np.flatnonzero(acted_V)
     random = np.random.default_rng(seed)
     return np.sort(random.choice(active, size=min(count, len(active)), replace=False))
 

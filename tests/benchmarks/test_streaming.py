@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.streaming import weigh
 from benchmarks.streaming_log import PAGE, LogSize, write_log
+from features.recency import N_WINDOWS
 from training.stored_log import StoredLog, read_log
 
 SIZE = LogSize(events=20_000, users=500, media=1_000)
@@ -47,5 +48,7 @@ def test_arrays_weigh_what_their_types_say(root: Path) -> None:
     per_event = 4 + 8 + 8 + 4 + 4 + 1 + 8 + 8 + 4 + 4
     of_media = (SIZE.media + SIZE.media / 20) * 8 / SIZE.events
     assert found["events as arrays"] == pytest.approx(per_event + of_media, rel=0.05)
-    assert found["events by user"] == pytest.approx(16 * 1.3, rel=0.1)
+    # Key, place and decayed sums of every event, key and place once more where histories show it; profiles of the users.
+    per_event, of_users = 16 + 8 * N_WINDOWS + 16 * 0.29, 32 * SIZE.users / SIZE.events
+    assert found["events by user"] == pytest.approx(per_event + of_users, rel=0.1)
     assert found["events as a frame"] > 50
