@@ -182,7 +182,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=EVENTS_DEFAULT)
     parser.add_argument("--impressions", type=int, help="ranker examples, the most recent ones; 600,000 if not said")
-    parser.add_argument("--directory", type=Path, help="where the log and all columns lie; needs 250 bytes per event")
+    parser.add_argument("--directory", type=Path, help="where the log and all columns lie; needs 300 bytes per event")
     parser.add_argument(
         "--quick", action="store_true", help=f"{EVENTS_QUICK:,} events under a fixed limit; writes no document"
     )
