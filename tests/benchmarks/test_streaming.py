@@ -49,6 +49,6 @@ def test_arrays_weigh_what_their_types_say(root: Path) -> None:
     of_media = (SIZE.media + SIZE.media / 20) * 8 / SIZE.events
     assert found["events as arrays"] == pytest.approx(per_event + of_media, rel=0.05)
     # Key, place and decayed sums of every event, key and place once more where histories show it; profiles of the users.
-    per_event, of_users = 16 + 8 * N_WINDOWS + 16 * 0.29, 32 * SIZE.users / SIZE.events
-    assert found["events by user"] == pytest.approx(per_event + of_users, rel=0.1)
+    by_user, of_users = 16 + 8 * N_WINDOWS + 16 * 0.29, 32 * SIZE.users / SIZE.events
+    assert found["events by user"] == pytest.approx(by_user + of_users, rel=0.1)
     assert found["events as a frame"] > 50
