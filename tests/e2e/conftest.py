@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
+import polars as pl
 import pytest
 
 from cli import stack as stacks
@@ -73,13 +74,29 @@ def served(start_stack: Callable[..., Served]) -> Served:
     return start_stack({"FUNNEL_LOG_SHARE": "1", "FUNNEL_LOG_REQUESTS": str(REQUESTS_PER_FILE)})
 
 
+@dataclass(frozen=True)
+class FunnelLog:
+    """A directory that a gateway logs to, and the full pages of known users that were asked for to fill it."""
+
+    directory: Path
+    request_ids: frozenset[str]
+
+    def read(self) -> pl.DataFrame:
+        """The rows of those pages; other tests ask the same gateway for other things."""
+        rows = pl.scan_parquet(self.directory / "*.parquet")
+        return rows.filter(pl.col("request_id").is_in(list(self.request_ids))).collect()
+
+
 @pytest.fixture(scope="session")
-def funnel_log(served: Served) -> Path:
+def funnel_log(served: Served) -> FunnelLog:
     """The log after so many pages that LOGGED_REQUESTS of them are in it; on a busy machine most are dropped."""
     directory = served.plan.funnel_log
     assert directory is not None
+    request_ids: set[str] = set()
     for user in served.dataset.users["user_id"].to_list() * 5:
-        served.page(user)
+        request_ids.add(served.page(user).request_id)
         if len(list(directory.glob("funnel-*.parquet"))) * REQUESTS_PER_FILE >= LOGGED_REQUESTS:
-            return directory
+            log = FunnelLog(directory, frozenset(request_ids))
+            if log.read()["request_id"].n_unique() >= LOGGED_REQUESTS:
+                return log
     raise AssertionError(describe(served.stack.processes[-1], served.stack.ports).note)

@@ -13,12 +13,12 @@ from cli.commands.stack import active_manifest
 from cli.commands.train import train_bundle
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedResponse
-from tests.e2e.conftest import LOGGED_REQUESTS, Served
+from tests.e2e.conftest import LOGGED_REQUESTS, FunnelLog, Served
 
 
 @pytest.fixture(scope="module")
-def log(funnel_log: Path) -> pl.DataFrame:
-    return pl.read_parquet(funnel_log / "*.parquet")
+def log(funnel_log: FunnelLog) -> pl.DataFrame:
+    return funnel_log.read()
 
 
 def test_every_request_is_logged_whole(log: pl.DataFrame) -> None:
@@ -36,9 +36,9 @@ def test_every_request_is_logged_whole(log: pl.DataFrame) -> None:
         assert request["prerank_score"] == request["rank_score"] == request["rerank_score"] == 0
 
 
-def test_the_log_tells_what_debug_tells(served: Served, funnel_log: Path) -> None:
+def test_the_log_tells_what_debug_tells(served: Served, funnel_log: FunnelLog) -> None:
     page = served.page("42", debug=True)
-    logged = _wait_for(served, funnel_log, page)
+    logged = _wait_for(served, funnel_log.directory, page)
     by_media = {row["media_id"]: row for row in logged.iter_rows(named=True)}
     assert len(by_media) == len(page.debug.candidates)
     for candidate in page.debug.candidates:
@@ -50,10 +50,10 @@ def test_the_log_tells_what_debug_tells(served: Served, funnel_log: Path) -> Non
         assert (row["dropped_at"] or "") == candidate.dropped.split(":")[0]
 
 
-def _wait_for(served: Served, funnel_log: Path, page: GetFeedResponse) -> pl.DataFrame:
+def _wait_for(served: Served, directory: Path, page: GetFeedResponse) -> pl.DataFrame:
     """The rows of one request; pages for others fill the file that it is in."""
     for user in served.dataset.users["user_id"]:
-        log = pl.scan_parquet(funnel_log / "*.parquet").filter(pl.col("request_id") == page.request_id).collect()
+        log = pl.scan_parquet(directory / "*.parquet").filter(pl.col("request_id") == page.request_id).collect()
         if len(log):
             return log
         served.page(user)
@@ -61,11 +61,11 @@ def _wait_for(served: Served, funnel_log: Path, page: GetFeedResponse) -> pl.Dat
 
 
 def test_a_student_of_the_log_ranks_as_well_as_one_of_made_slates(
-    workspace: Workspace, served: Served, funnel_log: Path, tmp_path: Path
+    workspace: Workspace, served: Served, funnel_log: FunnelLog, tmp_path: Path
 ) -> None:
     made = active_manifest(workspace)
     taught = train_bundle(
-        Workspace(tmp_path), workspace.current_dataset(), "tiny", None, activate=True, funnel_log=funnel_log
+        Workspace(tmp_path), workspace.current_dataset(), "tiny", None, activate=True, funnel_log=funnel_log.directory
     )
     told: dict[str, Any] = dict(taught.metrics)["slates"]  # type: ignore[assignment]
     assert (told["source"], told["bundles"], told["left_out"]) == ("funnel log", [made.version], {})

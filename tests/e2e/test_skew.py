@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -18,7 +17,7 @@ from valkey.asyncio import Valkey
 from bundles import layout
 from cli.commands.stack import active_manifest
 from features.assemble import assemble, candidate_view
-from features.context import UserContexts, concatenate
+from features.context import LONG_HISTORY_LENGTH, UserContexts, concatenate
 from features.dense import FEATURES, FINGERPRINT
 from features.embeddings import ItemEmbeddings, sparse_input
 from features.item_table import ItemTable
@@ -28,7 +27,7 @@ from features.view import View
 from serving.channels import RankingClient, open_channel
 from serving.columns import CandidateColumns
 from serving.wire import decode_rank_response, encode_contexts, encode_rank_request
-from tests.e2e.conftest import LOGGED_REQUESTS, Served
+from tests.e2e.conftest import LOGGED_REQUESTS, FunnelLog, Served
 from training.contexts import ContextLog
 from training.datasets import Dataset
 from training.event_log import EventLog
@@ -39,10 +38,9 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def logged(funnel_log: Path) -> list[Batch]:
+def logged(funnel_log: FunnelLog) -> list[Batch]:
     """All candidates of every logged request, with what rerank returned of its features and every stage of its scores."""
-    frame = pl.read_parquet(funnel_log / "*.parquet")
-    return [_batch_of(rows) for rows in frame.partition_by("request_id", maintain_order=True)]
+    return [_batch_of(rows) for rows in funnel_log.read().partition_by("request_id", maintain_order=True)]
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +169,8 @@ class Users:
 
     def at(self, user_ids: Sequence[str], time_ms: int) -> UserContexts:
         user_B = np.array([self._number[user_id] for user_id in user_ids])
-        return self._contexts.at(user_B, np.full(len(user_B), time_ms), ["explore"] * len(user_B))
+        surfaces = ["explore"] * len(user_B)
+        return self._contexts.at(user_B, np.full(len(user_B), time_ms), surfaces, LONG_HISTORY_LENGTH)
 
 
 def test_what_is_compared_is_many(logged: list[Batch], asked: list[Batch]) -> None:
