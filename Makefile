@@ -25,8 +25,10 @@ $(STAMP): pyproject.toml
 	$(PIP) --editable ".[dev]"
 	@touch $@
 
+# What is asked with deadlines runs alone, all else on every core. `pytest` alone runs the same tests, one after the other.
 test: setup  ## real servers, real Valkey, real ONNX sessions
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not stack"
+	$(BIN)/python -m pytest -m stack
 
 lint: setup
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import HISTORY_LENGTH, UserContexts
@@ -107,11 +108,8 @@ def user_contexts(draw: st.DrawFn, users: int) -> UserContexts:
         history_media_id_H=np.array(column(ids, rows), np.int64),
         history_action_H=np.array(column(actions, rows), np.uint8),
         history_time_ms_H=np.array([time for history in histories for time in history], np.int64),
-        action_counts_BA=np.array(column(st.integers(0, 2**32 - 1), users * N_ACTIONS), np.uint32).reshape(users, -1),
-        recent_counts_BWA=np.array(
-            draw(st.lists(counts, min_size=users * N_WINDOWS * N_ACTIONS, max_size=users * N_WINDOWS * N_ACTIONS)),
-            np.float32,
-        ).reshape(users, N_WINDOWS, N_ACTIONS),
+        action_counts_BA=draw(arrays(np.uint32, (users, N_ACTIONS), fill=st.just(0))),
+        recent_counts_BWA=draw(arrays(np.float32, (users, N_WINDOWS, N_ACTIONS), elements=counts, fill=st.just(0))),
         registered_at_ms_B=np.array(column(times | st.just(-1), users), np.int64),
         n_following_B=np.array(column(times | st.just(-1), users), np.int64),
         n_followers_B=np.array(column(times | st.just(-1), users), np.int64),

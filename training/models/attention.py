@@ -34,18 +34,26 @@ class TargetAttention(nn.Module):
         self.score = nn.Linear(hidden, 1)
 
     def forward(
-        self, item_NK: Tensor, history_BLK: Tensor, history_action_BL: Tensor, history_age_BL: Tensor, user_N: Tensor
+        self,
+        item_NK: Tensor,
+        history_BLK: Tensor,
+        history_action_BL: Tensor,
+        history_age_BL: Tensor,
+        user_N: Tensor | None = None,
     ) -> Tensor:
         """What the history of user `user_N` says about each candidate, [N, output_width]; empty slots (action 0) count nothing.
 
-        The parts are the weighted mean item, its product with the candidate, the weight that went to each action, the mean age.
+        Without `user_N`, every candidate has a history of its own: B = N. The parts are the weighted mean item, its product with
+        the candidate, the weight that went to each action, the mean age.
         """
         action_BLA = history_action_BL.unsqueeze(2) == torch.arange(N_ACTIONS)
         age_BL1 = history_age_BL.unsqueeze(2) * _AGE_SCALE
         slot_BLX = torch.cat([self.item(history_BLK), action_BLA.to(age_BL1.dtype), age_BL1], dim=2)
-        slot_NLX = slot_BLX.index_select(0, user_N)
+        filled_BL = history_action_BL > 0
+        slot_NLX = slot_BLX if user_N is None else slot_BLX.index_select(0, user_N)
+        filled_NL = filled_BL if user_N is None else filled_BL.index_select(0, user_N)
         query_ND = self.item(item_NK)
-        weight_NL = self._weights(query_ND, slot_NLX, (history_action_BL > 0).index_select(0, user_N))
+        weight_NL = self._weights(query_ND, slot_NLX, filled_NL)
         spoken_NX = torch.bmm(weight_NL.unsqueeze(1), slot_NLX).squeeze(1)
         return torch.cat([spoken_NX, spoken_NX[:, : query_ND.shape[1]] * query_ND], dim=1)
 

@@ -60,8 +60,7 @@ class DeepRanker(nn.Module):
         """Logits [N, T]. Actions are int64 with 0 = empty slot, ages log(1 + hours)."""
         interest_ND = self.attention(item_NK, history_BLK, history_action_BL, history_age_BL, user_N)
         # What was found for a candidate is a history of its own.
-        own_N = torch.arange(len(item_NK))
-        related_ND = self.related(item_NK, related_NSK, related_action_NS, related_age_NS, own_N)
+        related_ND = self.related(item_NK, related_NSK, related_action_NS, related_age_NS)
         input_NX = torch.cat([self.dense(dense_NF), item_NK, interest_ND, related_ND], dim=1)
         logit_NT = self.mixture(self.crosses(input_NX))
         return logit_NT if self.wide is None else logit_NT + self.wide(dense_NF)

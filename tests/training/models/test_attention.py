@@ -62,3 +62,10 @@ def test_a_batch_equals_its_users_one_by_one(
         mine_N = user == USER_N
         alone = attention(item_NK[mine_N], *(part[user : user + 1] for part in history), USER_N[mine_N] * 0)
         assert torch.allclose(together[mine_N], alone, atol=1e-6)
+
+
+def test_histories_of_candidates_are_those_of_users_of_one_candidate(
+    attention: TargetAttention, history: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    item_BK = torch.randn(B, K)
+    assert torch.equal(attention(item_BK, *history), attention(item_BK, *history, torch.arange(B)))
