@@ -151,9 +151,9 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
     _require_free(plan.ports)
     started: list[Process] = []
     try:
-        started.append(_start_valkey(plan))
+        started.append(start_valkey(plan))
         with Valkey.from_url(plan.ports.valkey_url) as client:
-            _wait_for_valkey(client, started[0])
+            wait_for_valkey(client, started[0])
             load_users(client)
         for service in SERVICES:
             started.append(launch(service, plan.run / "logs" / f"{service}.log", plan.environment(service)))
@@ -265,7 +265,8 @@ def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
     return processes.start(service, [sys.executable, "-m", service], log, settings)
 
 
-def _start_valkey(plan: StackPlan) -> Process:
+def start_valkey(plan: StackPlan) -> Process:
+    """Starts Valkey on what its append-only file holds; it does not answer yet."""
     plan.user_state.mkdir(parents=True, exist_ok=True)
     options = {
         "bind": "127.0.0.1",
@@ -278,7 +279,8 @@ def _start_valkey(plan: StackPlan) -> Process:
     return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", {})
 
 
-def _wait_for_valkey(client: Valkey, process: Process) -> None:
+def wait_for_valkey(client: Valkey, process: Process) -> None:
+    """Returns once Valkey has read its file and answers. Raises StackError if it ends or does not in time."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
