@@ -108,6 +108,37 @@ def newest(contexts: UserContexts, length: int) -> UserContexts:
     )
 
 
+def of_users(contexts: UserContexts, user_X: Int64) -> UserContexts:
+    """Some users of a batch, in the order in which they are named."""
+
+    def rows_and_offsets(offsets: Int64) -> tuple[Int64, Int64]:
+        rows = [np.arange(offsets[b], offsets[b + 1]) for b in user_X.tolist()]
+        ends = np.cumsum([len(each) for each in rows])
+        return np.concatenate([np.empty(0, np.int64), *rows]), np.concatenate([[0], ends]).astype(np.int64)
+
+    row_H, history_offsets = rows_and_offsets(contexts.history_offsets)
+    row_R, relation_offsets = rows_and_offsets(contexts.relation_offsets)
+    return UserContexts(
+        user_ids=tuple(contexts.user_ids[b] for b in user_X.tolist()),
+        request_time_ms_B=contexts.request_time_ms_B[user_X],
+        surfaces=tuple(contexts.surfaces[b] for b in user_X.tolist()),
+        history_offsets=history_offsets,
+        history_media_id_H=contexts.history_media_id_H[row_H],
+        history_action_H=contexts.history_action_H[row_H],
+        history_time_ms_H=contexts.history_time_ms_H[row_H],
+        action_counts_BA=contexts.action_counts_BA[user_X],
+        recent_counts_BWA=contexts.recent_counts_BWA[user_X],
+        registered_at_ms_B=contexts.registered_at_ms_B[user_X],
+        n_following_B=contexts.n_following_B[user_X],
+        n_followers_B=contexts.n_followers_B[user_X],
+        segments=tuple(contexts.segments[b] for b in user_X.tolist()),
+        account_id_B=contexts.account_id_B[user_X],
+        relation_offsets=relation_offsets,
+        relation_account_id_R=contexts.relation_account_id_R[row_R],
+        relation_kind_R=contexts.relation_kind_R[row_R],
+    )
+
+
 def concatenate(parts: Sequence[UserContexts]) -> UserContexts:
     """One batch from several, in order."""
 

@@ -29,8 +29,9 @@ class SourcingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Both files are looked at again for every request.
+    # These files are looked at again for every request.
     igql_file: Path = DEFAULT_QUERY
+    igql_directory: Path | None = None  # its files NAME.igql are queries that a request may name
     takedown_file: Path | None = None  # media and accounts that must not be shown, from now on
     non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)
     missing_integrity_score: MissingScore = "auto"

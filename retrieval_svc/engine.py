@@ -1,4 +1,4 @@
-"""Sourcing for a batch of users: the plan of the query file, run over the catalogue of one bundle under the rules of the service.
+"""Sourcing for a batch of users: the plans of their queries, run over the catalogue of one bundle under the rules of the service.
 
 Knows no gRPC, no environment and no clock. Results of a user never depend on who else is in the batch.
 """
@@ -9,39 +9,58 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.context import UserContexts
+from features.context import UserContexts, of_users
 from features.user_state import EMPTY
 from retrieval_svc.audience import Audience
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.igql.execute import Execution
-from retrieval_svc.igql.files import QueryFile
+from retrieval_svc.igql.named import NamedQueries
 from retrieval_svc.igql.operator import Run
 from retrieval_svc.igql.plan import Plan
 from retrieval_svc.ragged import Int64
 from retrieval_svc.sourced import Sourced, sourced
 from retrieval_svc.takedowns import CatalogueTakedowns
+from retrieval_svc.together import Part
 
 
 class RetrievalEngine:
     """Sources candidates from one catalogue. Safe to call from several threads."""
 
     def __init__(self, catalogue: Catalogue, config: SourcingConfig) -> None:
-        """Raises IgqlError if the query file does not fit the bundle, TakedownsRefused for a broken list of takedowns."""
+        """Raises IgqlError if the default query does not fit the bundle, TakedownsRefused for a broken list of takedowns."""
         self.catalogue = catalogue
         self._rules = config.rules()
         self._takedowns = CatalogueTakedowns(catalogue, config.takedown_file)
-        self._query = QueryFile(config.igql_file, catalogue.vocabulary, self._warm_up)
+        self._queries = NamedQueries(config.igql_file, config.igql_directory, catalogue.vocabulary, self._warm_up)
 
     @property
     def refused(self) -> str:
         """What is wrong with the files that people change, as they are now; empty if nothing is. What was before goes on."""
-        return "; ".join(problem for problem in (self._query.refused, self._takedowns.refused) if problem)
+        return "; ".join(problem for problem in (self._queries.refused, self._takedowns.refused) if problem)
 
-    def retrieve(self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64) -> Sourced:
-        """`count_B` candidates for each of B users who have been shown `seen_B` (media ids); fewer only if no more are eligible."""
-        plan = self._query.plan()
+    def retrieve(self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, query: str = "") -> Sourced:
+        """`count_B` candidates for each of B users who have been shown `seen_B` (media ids); fewer only if no more are eligible.
+
+        Raises UnknownQuery.
+        """
+        plan = self._queries.plan(query)
         return sourced(self.execution(plan, contexts, seen_B, count_B).answer(), plan, self.catalogue.items)
+
+    def retrieve_by_query(
+        self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, queries_B: Sequence[str]
+    ) -> list[Part]:
+        """`retrieve` for users whose queries differ: one answer per query, for the users that have it. Raises UnknownQuery."""
+        if len(set(queries_B)) == 1:
+            return [Part(np.arange(len(contexts)), self.retrieve(contexts, seen_B, count_B, queries_B[0]))]
+        users = {query: np.flatnonzero([each == query for each in queries_B]) for query in dict.fromkeys(queries_B)}
+        return [
+            Part(
+                user_X,
+                self.retrieve(of_users(contexts, user_X), [seen_B[b] for b in user_X.tolist()], count_B[user_X], query),
+            )
+            for query, user_X in users.items()
+        ]
 
     def execution(self, plan: Plan, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64) -> Execution:
         """One run of any plan, not started yet."""

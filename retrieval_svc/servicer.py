@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from protos.explore.v1 import retrieval_pb2, retrieval_pb2_grpc
 from retrieval_svc.engine import RetrievalEngine
-from retrieval_svc.sourced import Sourced, SourcingReports
+from retrieval_svc.igql.named import UnknownQuery
+from retrieval_svc.sourced import SourcingReports
+from retrieval_svc.together import Part, TooManySources, candidates_of
 from serving.errors import InvalidArgument
 from serving.holder import Holder
 from serving.telemetry import Telemetry
@@ -34,11 +37,13 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         batch = decode_retrieve_request(request)
         self._check_counts(batch)
         held = self._engines.held(batch.bundle_version)
-        sourced = await self._retrieve(held.value, batch)
+        parts = await self._retrieve(held.value, batch)
+        try:
+            candidates = candidates_of(parts)
+        except TooManySources as error:
+            raise InvalidArgument("queries", str(error)) from error
         response = retrieval_pb2.RetrieveResponse(
-            candidates=encode_candidates(sourced.candidates),
-            bundle_version=held.version,
-            reports=encode_reports(sourced.reports),
+            candidates=encode_candidates(candidates), bundle_version=held.version, reports=reports_in_order(parts)
         )
         elapsed = time.perf_counter() - start
         response.elapsed_us = round(elapsed * 1e6)
@@ -54,9 +59,14 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
             b = int(np.argmax(batch.count_B > self._max_count))
             raise InvalidArgument(f"counts[{b}]", f"is {batch.count_B[b]}, must be at most {self._max_count}")
 
-    async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch) -> Sourced:
+    async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch) -> list[Part]:
         seen_B = np.split(batch.seen.media_id_S, batch.seen.offsets[1:-1])
-        return await self._worker.run(engine.retrieve, batch.contexts, seen_B, batch.count_B)
+        try:
+            return await self._worker.run(
+                engine.retrieve_by_query, batch.contexts, seen_B, batch.count_B, batch.queries_B
+            )
+        except UnknownQuery as error:
+            raise InvalidArgument(f"queries[{batch.queries_B.index(error.name)}]", str(error)) from error
 
 
 def encode_reports(reports: SourcingReports) -> list[retrieval_pb2.SourcingReport]:
@@ -79,3 +89,13 @@ def encode_reports(reports: SourcingReports) -> list[retrieval_pb2.SourcingRepor
         )
         for proposed_S, kept_S, dropped_SR in zip(proposed_BS, kept_BS, dropped_BSR, strict=True)
     ]
+
+
+def reports_in_order(parts: Sequence[Part]) -> list[retrieval_pb2.SourcingReport]:
+    """The reports of all queries, in the order of the users of the call."""
+    by_user = {
+        user: report
+        for part in parts
+        for user, report in zip(part.user_X.tolist(), encode_reports(part.sourced.reports), strict=True)
+    }
+    return [by_user[user] for user in range(len(by_user))]

@@ -25,6 +25,7 @@ class RetrieveBatch:
     seen: SeenMedia
     count_B: Int64
     bundle_version: str  # "" = the current one
+    queries_B: tuple[str, ...]  # "" = the default one
 
 
 def decode_retrieve_request(request: RetrieveRequest) -> RetrieveBatch:
@@ -32,7 +33,10 @@ def decode_retrieve_request(request: RetrieveRequest) -> RetrieveBatch:
     contexts = decode_contexts(request.users)
     seen = decode_seen(request.users)
     count_B = positive_B(request.counts, len(contexts), "counts")
-    return RetrieveBatch(request.request_id, contexts, seen, count_B, request.bundle_version)
+    if request.queries:
+        check_length(request.queries, len(contexts), "queries")
+    queries_B = tuple(request.queries) or ("",) * len(contexts)
+    return RetrieveBatch(request.request_id, contexts, seen, count_B, request.bundle_version, queries_B)
 
 
 def decode_retrieve_response(

@@ -15,8 +15,11 @@ from features.relations import Relation
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
+from retrieval_svc.igql.named import UnknownQuery
 from retrieval_svc.ragged import Int64
+from retrieval_svc.servicer import encode_reports, reports_in_order
 from retrieval_svc.sourced import Sourced
+from retrieval_svc.together import candidates_of
 from tests.retrieval_svc.worlds import NOBODY_SAW, NOW, catalogue_of, likes, random_items, random_users, user
 
 CATALOGUE = catalogue_of(random_items(7))
@@ -81,6 +84,41 @@ def test_a_user_never_depends_on_who_else_is_in_the_batch(seed: int, users: int)
             assert getattr(together.candidates, name)[rows].tolist() == getattr(alone.candidates, name).tolist()
         kept_BS = alone.reports.kept_BS
         assert together.reports.kept_BS[b].tolist() == kept_BS[0].tolist()
+
+
+@pytest.fixture(scope="module")
+def mixed_engine(tmp_path_factory: pytest.TempPathFactory) -> RetrievalEngine:
+    """An engine with three queries, of which two share a source."""
+    directory = tmp_path_factory.mktemp("queries")
+    (directory / "fresh.igql").write_text("new = user.fresh(max_age=30d)\nnew")
+    (directory / "both.igql").write_text("new = user.fresh(max_age=30d)\nold = user.trending()\nmix(new=1, old=2)")
+    return RetrievalEngine(CATALOGUE, SourcingConfig(igql_directory=directory))
+
+
+@settings(max_examples=10)
+@given(seeds, st.lists(st.sampled_from(["", "fresh", "both"]), min_size=1, max_size=6))
+def test_a_user_with_another_query_gets_what_it_gives_alone(
+    mixed_engine: RetrievalEngine, seed: int, queries: list[str]
+) -> None:
+    users = [random_users(CATALOGUE.items, seed + b, 1) for b in range(len(queries))]
+    count_B = np.random.default_rng(seed).integers(1, 100, len(queries))
+    contexts, seen_B = concatenate([contexts for contexts, _ in users]), [seen for _, (seen,) in users]
+    parts = mixed_engine.retrieve_by_query(contexts, seen_B, count_B, queries)
+    together, reports = candidates_of(parts), reports_in_order(parts)
+    for b, ((context, (seen,)), query) in enumerate(zip(users, queries, strict=True)):
+        alone = mixed_engine.retrieve(context, [seen], count_B[b : b + 1], query)
+        rows = range(*together.offsets[b : b + 2].tolist())
+        for name in ("media_id_N", "author_id_N", "seed_account_id_N", "score_N"):
+            assert getattr(together, name)[list(rows)].tolist() == getattr(alone.candidates, name).tolist()
+        found = [(together.source(row), together.source_path(row)) for row in rows]
+        own = alone.candidates
+        assert found == [(own.source(row), own.source_path(row)) for row in range(len(own))]
+        assert [reports[b]] == encode_reports(alone.reports)
+
+
+def test_an_unknown_query_is_refused_with_its_name(mixed_engine: RetrievalEngine) -> None:
+    with pytest.raises(UnknownQuery, match="is 'frsh', which is no query of this service; known: both, fresh"):
+        mixed_engine.retrieve_by_query(concatenate([user(), user()]), [NOBODY_SAW] * 2, np.ones(2, int), ["", "frsh"])
 
 
 @settings(max_examples=25)

@@ -34,7 +34,12 @@ mix(similar=0.4, engaged=0.3, trending=0.3)
 async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
     publish(tmp_path / "bundles")
     (tmp_path / "sourcing.igql").write_text(QUERY)
-    config = RetrievalConfig(bundle_root=tmp_path / "bundles", max_count=50, igql_file=tmp_path / "sourcing.igql")
+    config = RetrievalConfig(
+        bundle_root=tmp_path / "bundles",
+        max_count=50,
+        igql_file=tmp_path / "sourcing.igql",
+        igql_directory=tmp_path / "queries",
+    )
     async with serve(build(config, NoTelemetry())) as channel:
         yield channel
 
@@ -92,6 +97,52 @@ async def test_another_bundle_is_not_served_by_this_one(stub: RetrievalServiceSt
     with pytest.raises(grpc.aio.AioRpcError, match="is not held") as failure:
         await stub.Retrieve(asked)
     assert failure.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+async def test_a_request_may_name_a_query_per_user(stub: RetrievalServiceStub, tmp_path: Path) -> None:
+    (tmp_path / "queries").mkdir()
+    (tmp_path / "queries" / "new.igql").write_text("new = user.fresh(max_age=30d)\nnew")
+    asked = request(concatenate([user(history=likes(100)), user("bob")]), [10, 10])
+    asked.queries.extend(["", "new"])
+    answer: RetrieveResponse = await stub.Retrieve(asked)
+    found = decode_retrieve_response(answer, "retrieval", [10, 10])
+    bobs = {found.source(row) for row in range(*found.offsets[1:].tolist())}
+    assert bobs == {"new"}
+    assert [source.source for source in answer.reports[1].sources] == ["new"]
+    assert {source.source for source in answer.reports[0].sources} == {"engaged", "similar", "trending"}
+
+
+@pytest.mark.parametrize(
+    ("queries", "complaint"),
+    [
+        (["old"], r"queries\[0\] is 'old', which is no query of this service; known: only the default one"),
+        (["", ""], "queries has 2 entries, expected one for each of 1 users"),
+    ],
+)
+async def test_a_wrong_query_is_the_callers_mistake(
+    stub: RetrievalServiceStub, queries: list[str], complaint: str
+) -> None:
+    asked = request(user(), [1])
+    asked.queries.extend(queries)
+    with pytest.raises(grpc.aio.AioRpcError, match=complaint) as failure:
+        await stub.Retrieve(asked)
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_queries_of_very_many_sources_must_be_asked_for_one_by_one(
+    stub: RetrievalServiceStub, tmp_path: Path
+) -> None:
+    (tmp_path / "queries").mkdir()
+    for name in "abcde":
+        sources = [f"{name}{i}" for i in range(60)]
+        lines = [f"{source} = user.fresh(max_age={i + 1}d)" for i, source in enumerate(sources)]
+        (tmp_path / "queries" / f"{name}.igql").write_text(
+            "\n".join([*lines, f"mix({', '.join(f'{s}=1' for s in sources)})"])
+        )
+    asked = request(concatenate([user(f"user-{name}") for name in "abcde"]), [1] * 5)
+    asked.queries.extend("abcde")
+    with pytest.raises(grpc.aio.AioRpcError, match="queries have 300 sources together, at most 256 fit into a call"):
+        await stub.Retrieve(asked)
 
 
 async def test_the_next_request_sees_a_changed_query_and_none_sees_a_broken_one(

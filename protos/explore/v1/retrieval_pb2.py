@@ -26,7 +26,7 @@ from protos.explore.v1 import candidates_pb2 as explore_dot_v1_dot_candidates__p
 from protos.explore.v1 import user_context_pb2 as explore_dot_v1_dot_user__context__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xplore/v1/retrieval.proto\x12\nexplore.v1\x1a\x1b\x65xplore/v1/candidates.proto\x1a\x1d\x65xplore/v1/user_context.proto\"u\n\x0fRetrieveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05users\x18\x02 \x03(\x0b\x32\x17.explore.v1.UserContext\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\r\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\"\x97\x01\n\x10RetrieveResponse\x12*\n\ncandidates\x18\x01 \x01(\x0b\x32\x16.explore.v1.Candidates\x12\x16\n\x0e\x62undle_version\x18\x02 \x01(\t\x12+\n\x07reports\x18\x03 \x03(\x0b\x32\x1a.explore.v1.SourcingReport\x12\x12\n\nelapsed_us\x18\x04 \x01(\x04\";\n\x0eSourcingReport\x12)\n\x07sources\x18\x01 \x03(\x0b\x32\x18.explore.v1.SourceReport\"\xb4\x01\n\x0cSourceReport\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08proposed\x18\x02 \x01(\r\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x36\n\x07\x64ropped\x18\x04 \x03(\x0b\x32%.explore.v1.SourceReport.DroppedEntry\x12\x0c\n\x04path\x18\x05 \x01(\t\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x32Y\n\x10RetrievalService\x12\x45\n\x08Retrieve\x12\x1b.explore.v1.RetrieveRequest\x1a\x1c.explore.v1.RetrieveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xplore/v1/retrieval.proto\x12\nexplore.v1\x1a\x1b\x65xplore/v1/candidates.proto\x1a\x1d\x65xplore/v1/user_context.proto\"\x86\x01\n\x0fRetrieveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05users\x18\x02 \x03(\x0b\x32\x17.explore.v1.UserContext\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\r\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\x12\x0f\n\x07queries\x18\x05 \x03(\t\"\x97\x01\n\x10RetrieveResponse\x12*\n\ncandidates\x18\x01 \x01(\x0b\x32\x16.explore.v1.Candidates\x12\x16\n\x0e\x62undle_version\x18\x02 \x01(\t\x12+\n\x07reports\x18\x03 \x03(\x0b\x32\x1a.explore.v1.SourcingReport\x12\x12\n\nelapsed_us\x18\x04 \x01(\x04\";\n\x0eSourcingReport\x12)\n\x07sources\x18\x01 \x03(\x0b\x32\x18.explore.v1.SourceReport\"\xb4\x01\n\x0cSourceReport\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08proposed\x18\x02 \x01(\r\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x36\n\x07\x64ropped\x18\x04 \x03(\x0b\x32%.explore.v1.SourceReport.DroppedEntry\x12\x0c\n\x04path\x18\x05 \x01(\t\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x32Y\n\x10RetrievalService\x12\x45\n\x08Retrieve\x12\x1b.explore.v1.RetrieveRequest\x1a\x1c.explore.v1.RetrieveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SOURCEREPORT_DROPPEDENTRY']._loaded_options = None
   _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_options = b'8\001'
-  _globals['_RETRIEVEREQUEST']._serialized_start=102
-  _globals['_RETRIEVEREQUEST']._serialized_end=219
-  _globals['_RETRIEVERESPONSE']._serialized_start=222
-  _globals['_RETRIEVERESPONSE']._serialized_end=373
-  _globals['_SOURCINGREPORT']._serialized_start=375
-  _globals['_SOURCINGREPORT']._serialized_end=434
-  _globals['_SOURCEREPORT']._serialized_start=437
-  _globals['_SOURCEREPORT']._serialized_end=617
-  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_start=571
-  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_end=617
-  _globals['_RETRIEVALSERVICE']._serialized_start=619
-  _globals['_RETRIEVALSERVICE']._serialized_end=708
+  _globals['_RETRIEVEREQUEST']._serialized_start=103
+  _globals['_RETRIEVEREQUEST']._serialized_end=237
+  _globals['_RETRIEVERESPONSE']._serialized_start=240
+  _globals['_RETRIEVERESPONSE']._serialized_end=391
+  _globals['_SOURCINGREPORT']._serialized_start=393
+  _globals['_SOURCINGREPORT']._serialized_end=452
+  _globals['_SOURCEREPORT']._serialized_start=455
+  _globals['_SOURCEREPORT']._serialized_end=635
+  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_start=589
+  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_end=635
+  _globals['_RETRIEVALSERVICE']._serialized_start=637
+  _globals['_RETRIEVALSERVICE']._serialized_end=726
 # @@protoc_insertion_point(module_scope)

@@ -9,16 +9,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RetrieveRequest(_message.Message):
-    __slots__ = ("request_id", "users", "counts", "bundle_version")
+    __slots__ = ("request_id", "users", "counts", "bundle_version", "queries")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     USERS_FIELD_NUMBER: _ClassVar[int]
     COUNTS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     users: _containers.RepeatedCompositeFieldContainer[_user_context_pb2.UserContext]
     counts: _containers.RepeatedScalarFieldContainer[int]
     bundle_version: str
-    def __init__(self, request_id: _Optional[str] = ..., users: _Optional[_Iterable[_Union[_user_context_pb2.UserContext, _Mapping]]] = ..., counts: _Optional[_Iterable[int]] = ..., bundle_version: _Optional[str] = ...) -> None: ...
+    queries: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, request_id: _Optional[str] = ..., users: _Optional[_Iterable[_Union[_user_context_pb2.UserContext, _Mapping]]] = ..., counts: _Optional[_Iterable[int]] = ..., bundle_version: _Optional[str] = ..., queries: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RetrieveResponse(_message.Message):
     __slots__ = ("candidates", "bundle_version", "reports", "elapsed_us")

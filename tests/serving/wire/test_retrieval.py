@@ -33,6 +33,17 @@ def test_wrong_counts_are_refused(counts: list[int], message: str) -> None:
         decode_retrieve_request(RetrieveRequest(users=[user()], counts=counts))
 
 
+@pytest.mark.parametrize(("sent", "meant"), [([], ("", "")), (["", "fresh"], ("", "fresh"))])
+def test_queries_are_named_for_all_users_or_none(sent: list[str], meant: tuple[str, ...]) -> None:
+    request = RetrieveRequest(users=[user("ann"), user("bob")], counts=[1, 1], queries=sent)
+    assert decode_retrieve_request(request).queries_B == meant
+
+
+def test_a_query_for_some_users_only_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"^queries has 1 entries, expected one for each of 2 users"):
+        decode_retrieve_request(RetrieveRequest(users=[user("ann"), user("bob")], counts=[1, 1], queries=["fresh"]))
+
+
 def test_answer_is_decoded() -> None:
     assert decode_retrieve_response(answer(), "retrieval", [2, 1], "v1").media_id_N.tolist() == [1, 2, 3]
 
