@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.random_slots import Draw
+
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
@@ -33,17 +35,21 @@ class DiversityConfig:
 
 @dataclass(frozen=True)
 class Selection:
-    """The page in order: `row_K` of the candidates, and the factor that each got at its place."""
+    """The page in order: `row_K` of the candidates, the factor that each got at its place, and how likely it was there."""
 
     row_K: Int64
     factor_K: Float64
+    propensity_K: Float64
 
 
-def select(score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: DiversityConfig) -> Selection:
+def select(
+    score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: DiversityConfig, draw: Draw | None = None
+) -> Selection:
     """Greedy: takes the best discounted score, then discounts what is left of its author and of its seed account, and again.
 
     A positive score is multiplied by the factor, a negative one divided by it, so that a discount never promotes. Ties go to the
-    earlier candidate. Raises ValueError for a score that is not finite: an unscored item has no place in the order.
+    earlier candidate. With `draw`, chance may overrule the greedy choice, place by place (`gateway.random_slots`).
+    Raises ValueError for a score that is not finite: an unscored item has no place in the order.
     """
     if not np.isfinite(score_N).all():
         raise ValueError("diversity needs finite scores; drop unscored candidates before")
@@ -53,18 +59,22 @@ def select(score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: 
     left_N = np.ones(len(score_N), dtype=bool)
     rows: list[int] = []
     factors: list[float] = []
-    for _ in range(min(size, len(score_N))):
+    propensities: list[float] = []
+    for place in range(min(size, len(score_N))):
         factor_N = author_factor_N * seed_factor_N
         discounted_N = np.where(score_N >= 0, score_N * factor_N, score_N / factor_N)
-        row = int(np.argmax(np.where(left_N, discounted_N, -np.inf)))
+        row, propensity = int(np.argmax(np.where(left_N, discounted_N, -np.inf))), 1.0
+        if draw is not None:
+            row, propensity = draw.pick(place, row, np.flatnonzero(left_N & (score_N >= 0)))
         rows.append(row)
+        propensities.append(propensity)
         factors.append(float(factor_N[row]))
         left_N[row] = False
         author, seed = int(author_N[row]), int(seed_N[row])
         author_factor_N[author_N == author] = _factor(_count(taken_author, author), config)
         if seed != NO_SEED:
             seed_factor_N[seed_N == seed] = _factor(_count(taken_seed, seed), config)
-    return Selection(np.array(rows, dtype=np.int64), np.array(factors, dtype=np.float64))
+    return Selection(np.array(rows, dtype=np.int64), np.array(factors), np.array(propensities))
 
 
 def _count(taken: dict[int, int], key: int) -> int:
