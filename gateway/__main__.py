@@ -16,6 +16,9 @@ from features.schema import Stage
 from features.user_state import UserStateStore
 from gateway.clock import Clock, clock_from, wall_clock
 from gateway.config import GatewayConfig
+from gateway.experiments.choice import Choice
+from gateway.experiments.file import ExperimentsRefused
+from gateway.experiments.terms import Terms
 from gateway.fallback import PopularMedia
 from gateway.feedback import FeedbackServicer
 from gateway.funnel_files import FilesConfig, FunnelFiles
@@ -64,6 +67,7 @@ class Gateway:
         }
         self._rankers = {stage: RankingClient(self._channel(at), stage.value) for stage, at in addresses.items()}
         self._funnel_log = self._open_funnel_log()
+        self._choice = self._open_experiments()
 
     def service(self) -> Service:
         """Both public services; ready once the bundle is loaded and its pipeline stands."""
@@ -71,7 +75,7 @@ class Gateway:
         return Service(names, self._register, self._load, self._close, self._pipelines.versions, self._note)
 
     def _register(self, server: grpc.aio.Server) -> None:
-        add_ExploreServiceServicer_to_server(ExploreServicer(self._pipelines, self._config, self._now), server)
+        add_ExploreServiceServicer_to_server(ExploreServicer(self._choice, self._config, self._now), server)
         add_FeedbackServiceServicer_to_server(FeedbackServicer(self._store, self._now, wall_clock), server)
 
     async def _load(self) -> None:
@@ -89,7 +93,11 @@ class Gateway:
             users=Users(self._store, config.state_timeout_s),
             sourcing=SourcingStage(config.funnel.retrieval, self._retrieval, popular),
             rankers=[RankingStage(config.funnel.plan_of(stage), client) for stage, client in self._rankers.items()],
-            policy=PagePolicy("default", tables[config.value_weights], config.diversity),
+            terms=Terms(
+                PagePolicy(tables[config.value_weights], config.diversity, config.random_slots),
+                bundle.manifest.tasks,
+                tables,
+            ),
             bundle_version=bundle.version,
             after_page=self._after_page(bundle),
         )
@@ -99,6 +107,12 @@ class Gateway:
             return no_log
         start_ms = bundle.manifest.as_of_ms if self._config.clock == "data" else None
         return partial(self._funnel_log.offer, clock_start_ms=start_ms)
+
+    def _open_experiments(self) -> Choice:
+        try:
+            return Choice(self._pipelines, self._config.experiments)
+        except ExperimentsRefused as error:
+            raise ConfigError(f"EXPLORE_EXPERIMENTS={self._config.experiments}:\n{error}") from error
 
     def _open_funnel_log(self) -> FunnelLog | None:
         config = self._config
@@ -113,6 +127,7 @@ class Gateway:
     def _note(self) -> str:
         refused = "" if self._takedowns is None else self._takedowns.refused
         notes = [f"a changed file is refused, what was before goes on: {refused}"] if refused else []
+        notes += [f"experiments: {note}"] if (note := self._choice.note()) else []
         notes += [] if self._funnel_log is None else [self._funnel_log.note()]
         return "; ".join(notes)
 

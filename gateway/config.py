@@ -11,6 +11,7 @@ from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from features.schema import Stage
 from gateway.diversity import DiversityConfig
+from gateway.random_slots import RandomSlots
 from serving.config import Address, Seconds, ServiceConfig
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -67,6 +68,10 @@ class GatewayConfig(ServiceConfig):
     value_weights: str = "default"  # name of a table in the bundle
     diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)
     diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)
+    random_slot_share: float = Field(default=0.0, ge=0, le=1)  # how often chance fills a position of the range
+    random_slot_first: int = Field(default=0, ge=0)
+    random_slot_last: int | None = None  # to the end of the feed
+    experiments: Path | None = None  # YAML file, looked at again for every request (docs/experiments.md)
     non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
     takedown_file: Path | None = None  # for the fallback page too; looked at again whenever one is made
     funnel_log: Path | None = (
@@ -88,6 +93,19 @@ class GatewayConfig(ServiceConfig):
     def diversity(self) -> DiversityConfig:
         """The diversity rule."""
         return DiversityConfig(self.diversity_decay, self.diversity_floor)
+
+    @property
+    def random_slots(self) -> RandomSlots:
+        """Where chance decides, for users whose arm says nothing else."""
+        return RandomSlots(self.random_slot_share, self.random_slot_first, self.random_slot_last)
+
+    @model_validator(mode="after")
+    def _slots_are_a_range(self) -> GatewayConfig:
+        if self.random_slot_last is not None and self.random_slot_last < self.random_slot_first:
+            raise ValueError(
+                f"random slots end at {self.random_slot_last}, before they begin ({self.random_slot_first})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _page_fits(self) -> GatewayConfig:

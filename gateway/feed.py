@@ -11,6 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.experiments.layers import NO_ARMS, Assignment
 from gateway.paging import Cursor
 from serving.columns import CandidateColumns, Ranked
 
@@ -86,6 +87,7 @@ class FeedItem:
     source: str
     source_path: str  # "" if unknown
     seed_account_id: int
+    propensity: float = 1.0  # of standing here, given the items above (`gateway.random_slots`)
 
 
 @dataclass(frozen=True)
@@ -96,3 +98,4 @@ class Page:
     bundle_version: str
     cold_start: bool
     next_page_token: str
+    arms: Assignment = NO_ARMS

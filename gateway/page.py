@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.exposures import Exposure
 from gateway import paging
 from gateway.diversity import DiversityConfig, Selection, select
-from gateway.feed import FeedItem, FeedRequest, Standing
+from gateway.experiments.layers import NO_ARMS, Assignment
+from gateway.feed import FeedItem, FeedRequest, Page, Standing
+from gateway.random_slots import NO_RANDOM_SLOTS, Draw, RandomSlots
 from gateway.trace import Trace
 from gateway.value_model import value
 
@@ -19,18 +22,24 @@ DIVERSITY = "diversity"  # name in debug and telemetry
 
 @dataclass(frozen=True)
 class PagePolicy:
-    """What an experiment arm may change about the page."""
+    """How a page is made: what experiments may change, and the arms that did."""
 
-    arm: str
     weights: Mapping[str, float]
     diversity: DiversityConfig
+    random_slots: RandomSlots = NO_RANDOM_SLOTS
+    query: str = ""  # name of the query that candidates are sourced with; "" = the default one
+    assignment: Assignment = NO_ARMS
 
 
 def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace: Trace) -> tuple[FeedItem, ...]:
-    """The items of the page in order. Candidates that nothing scored keep their order, behind no scored one."""
+    """The items of the page in order. Candidates that nothing scored keep their order, behind no scored one.
+
+    Chance decides only between items of known value: a lost cascade cannot tell which of them have a negative one.
+    """
     score_N, valued = _final_score(standing, policy)
     columns = standing.candidates
-    picked = select(score_N, columns.author_id_N, columns.seed_account_id_N, request.page_size, policy.diversity)
+    draw = Draw(policy.random_slots, request.request_id, request.cursor.next_position) if valued else None
+    picked = select(score_N, columns.author_id_N, columns.seed_account_id_N, request.page_size, policy.diversity, draw)
     _explain(standing, picked, trace)
     return tuple(
         FeedItem(
@@ -43,8 +52,25 @@ def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace:
             source=columns.source(row),
             source_path=columns.source_path(row),
             seed_account_id=int(columns.seed_account_id_N[row]),
+            propensity=float(picked.propensity_K[place]),
         )
         for place, row in enumerate(picked.row_K.tolist())
+    )
+
+
+def exposure_of(request: FeedRequest, page: Page) -> Exposure:
+    """What the page showed, and how likely that was."""
+    return Exposure(
+        request_id=request.request_id,
+        user_id=request.user_id,
+        time_ms=request.time_ms,
+        surface=request.surface,
+        arms=page.arms.arms,
+        arm_propensity=page.arms.propensity,
+        bundle_version=page.bundle_version,
+        media_id_K=np.array([item.media_id for item in page.items], dtype=np.int64),
+        position_K=np.array([item.position for item in page.items], dtype=np.int64),
+        propensity_K=np.array([item.propensity for item in page.items], dtype=np.float64),
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from gateway.experiments.terms import Terms
 from gateway.feed import FeedItem, FeedRequest, Page
-from gateway.page import PagePolicy, compose, next_token
+from gateway.page import PagePolicy, compose, exposure_of, next_token
 from gateway.stages import Call, RankingStage, SourcingStage
 from gateway.trace import Trace
 from gateway.users import Users
@@ -28,22 +27,24 @@ class Pipeline:
     users: Users
     sourcing: SourcingStage
     rankers: Sequence[RankingStage]
-    policy: PagePolicy
+    terms: Terms  # what experiments may ask of the bundle
     bundle_version: str
     after_page: AfterPage = no_log  # returns at once
 
-    async def page(self, request: FeedRequest, budget: Budget, trace: Trace) -> Page:
+    async def page(self, request: FeedRequest, policy: PagePolicy, budget: Budget, trace: Trace) -> Page:
         """One page. Whatever fails on the way is recorded in the trace and made up for; nothing but a bug raises."""
         user = await self.users.load(request, trace)
-        call = Call(request, user, self.policy.weights, self.bundle_version, budget, trace)
+        call = Call(request, user, policy.weights, self.bundle_version, budget, trace, policy.query)
 
         standing = await self.sourcing.source(call)
         for ranker in self.rankers:
             standing = await ranker.narrow(standing, call)
 
         with trace.timed("diversity", len(standing.candidates)) as run:
-            items = compose(standing, request, self.policy, trace)
+            items = compose(standing, request, policy, trace)
             run.candidates_out = len(items)
-        await self.users.remember(request, np.array([item.media_id for item in items], dtype=np.int64), trace)
+        arms = policy.assignment.without(*trace.unserved)
+        page = Page(items, self.bundle_version, user.cold, next_token(request, items), arms)
+        await self.users.remember(request, exposure_of(request, page), trace)
         self.after_page(call, items)
-        return Page(items, self.bundle_version, user.cold, next_token(request, items))
+        return page

@@ -9,10 +9,10 @@ import grpc
 from gateway import paging
 from gateway.clock import Clock
 from gateway.config import GatewayConfig
+from gateway.experiments.choice import Choice
 from gateway.feed import Degradation as DegradationRecord
 from gateway.feed import FeedItem as Item
 from gateway.feed import FeedRequest, Page
-from gateway.pipeline import Pipeline
 from gateway.trace import Placement, Trace
 from protos.explore.v1.feed_pb2 import (
     CandidateDebug,
@@ -29,7 +29,6 @@ from protos.explore.v1.feed_pb2 import (
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceServicer
 from serving.deadline import Budget
 from serving.errors import InvalidArgument
-from serving.holder import Holder
 from serving.wire.contexts import MAX_USER_ID
 
 MAX_SURFACE = 64
@@ -39,18 +38,18 @@ DEFAULT_SURFACE = "explore"
 class ExploreServicer(ExploreServiceServicer):
     """One page per call."""
 
-    def __init__(self, pipelines: Holder[Pipeline], config: GatewayConfig, clock: Clock) -> None:
-        self._pipelines, self._config, self._clock = pipelines, config, clock
+    def __init__(self, choice: Choice, config: GatewayConfig, clock: Clock) -> None:
+        self._choice, self._config, self._clock = choice, config, clock
 
     async def GetFeed(
         self, request: GetFeedRequest, context: grpc.aio.ServicerContext[GetFeedRequest, GetFeedResponse]
     ) -> GetFeedResponse:
         """The next page for a user."""
         feed_request = parse(request, self._config, self._clock())
-        pipeline = self._pipelines.held().value  # this call keeps this bundle to its end
+        pipeline, policy = self._choice.choose(feed_request.user_id)  # this call keeps this bundle to its end
         trace = Trace(request.debug)
-        page = await pipeline.page(feed_request, Budget.of_call(context, self._config.deadline_s), trace)
-        return respond(page, feed_request, pipeline.policy.arm, trace)
+        page = await pipeline.page(feed_request, policy, Budget.of_call(context, self._config.deadline_s), trace)
+        return respond(page, feed_request, trace)
 
 
 def parse(request: GetFeedRequest, config: GatewayConfig, now_ms: int) -> FeedRequest:
@@ -73,12 +72,15 @@ def parse(request: GetFeedRequest, config: GatewayConfig, now_ms: int) -> FeedRe
     )
 
 
-def respond(page: Page, request: FeedRequest, arm: str, trace: Trace) -> GetFeedResponse:
+def respond(page: Page, request: FeedRequest, trace: Trace) -> GetFeedResponse:
     """The response message."""
     return GetFeedResponse(
         items=[_item(item) for item in page.items],
         request_id=request.request_id,
-        arm=arm,
+        arm=page.arms.name,
+        arms=page.arms.arms,
+        arm_propensity=page.arms.propensity,
+        arms_excluded=page.arms.excluded,
         bundle_version=page.bundle_version,
         degradations=[_degradation(entry) for entry in trace.degradations],
         next_page_token=page.next_page_token,
@@ -102,6 +104,7 @@ def _item(item: Item) -> FeedItem:
         source=item.source,
         source_path=item.source_path,
         seed_account_id=item.seed_account_id,
+        propensity=item.propensity,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import grpc
+
 from gateway.config import StagePlan
 from gateway.fallback import PopularMedia
 from gateway.feed import FeedRequest, Reason, Standing
@@ -17,7 +19,7 @@ from protos.explore.v1.retrieval_pb2 import RetrieveRequest
 from serving.channels import RankingClient, RetrievalClient
 from serving.columns import CandidateColumns
 from serving.deadline import Budget
-from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, NotReady, Unavailable
+from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, NotReady, StageFailed, Unavailable
 from serving.wire import (
     decode_rank_response,
     decode_retrieve_response,
@@ -37,6 +39,7 @@ class Call:
     bundle_version: str
     budget: Budget
     trace: Trace
+    query: str = ""  # name of the query that candidates are sourced with; "" = the default one
 
 
 class SourcingStage:
@@ -57,19 +60,34 @@ class SourcingStage:
         return Standing.unranked(candidates)
 
     async def _candidates(self, call: Call) -> CandidateColumns:
+        try:
+            return await self._retrieve_for_arm(call)
+        except CallError as error:
+            call.trace.degrade(RETRIEVAL, reason_of(error), f"{error}; popular media used instead")
+            return self._popular.candidates(call.user.contexts, call.user.seen_S, self._plan.keep)
+
+    async def _retrieve_for_arm(self, call: Call) -> CandidateColumns:
+        """By the query of the request's arm; by the default one, and then the trace says so, if retrieval does not know it."""
+        try:
+            return await self._retrieve(call, call.query)
+        except StageFailed as error:
+            if not call.query or error.status is not grpc.StatusCode.INVALID_ARGUMENT:
+                raise
+            call.trace.unserved.add("query")
+            call.trace.degrade(RETRIEVAL, reason_of(error), f"{error}; the default query was used instead")
+            return await self._retrieve(call, "")
+
+    async def _retrieve(self, call: Call, query: str) -> CandidateColumns:
         keep = self._plan.keep
         request = RetrieveRequest(
             request_id=call.request.request_id,
             users=call.user.messages_for_sourcing(self._plan.history),
             counts=[keep],
             bundle_version=call.bundle_version,
+            queries=[query] if query else [],
         )
-        try:
-            response = await self._client.retrieve(request, call.budget.share(self._plan.share))
-            return decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
-        except CallError as error:
-            call.trace.degrade(RETRIEVAL, reason_of(error), f"{error}; popular media used instead")
-            return self._popular.candidates(call.user.contexts, call.user.seen_S, keep)
+        response = await self._client.retrieve(request, call.budget.share(self._plan.share))
+        return decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
 
 
 class RankingStage:

@@ -49,6 +49,8 @@ class Trace:
         default_factory=dict
     )  # media that each ranking stage let through, always
 
+    unserved: set[str] = field(default_factory=set)  # settings of an arm that could not be had on the way
+
     def degrade(self, stage: str, reason: Reason, detail: str) -> None:
         """Records something that did not work; every one of them goes out with the response."""
         self.degradations.append(Degradation(stage, reason, detail))

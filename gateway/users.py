@@ -10,6 +10,7 @@ import valkey.exceptions
 from numpy.typing import NDArray
 
 from features.context import UserContexts, newest
+from features.exposures import Exposure
 from features.user_state import EMPTY, UserState, UserStateStore
 from gateway.feed import FeedRequest, Reason
 from gateway.trace import Trace
@@ -63,12 +64,12 @@ class Users:
             trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; page is not personal")
         return _at_request(state, request)
 
-    async def remember(self, request: FeedRequest, media_id_N: NDArray[np.int64], trace: Trace) -> None:
+    async def remember(self, request: FeedRequest, exposure: Exposure, trace: Trace) -> None:
         """Marks a page as shown. If that fails, later pages of this feed still know it from their token."""
-        if len(media_id_N) == 0:
+        if len(exposure.media_id_K) == 0:
             return
         try:
-            await asyncio.wait_for(self._store.mark_seen(request.user_id, media_id_N), self._timeout_s)
+            await asyncio.wait_for(self._store.mark_seen(request.user_id, exposure.media_id_K), self._timeout_s)
         except TimeoutError:
             trace.degrade(STATE, Reason.DEADLINE, "the page was not remembered; a new feed may repeat it")
         except (valkey.exceptions.ValkeyError, OSError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from features.actions import N_ACTIONS, Action
+from features.exposures import Exposure
 from features.item_table import ItemTable
 from gateway.feed import FeedRequest, Standing
 from gateway.paging import FIRST_PAGE, Cursor
@@ -20,6 +21,13 @@ def feed_request(
     page_size: int = 3, cursor: Cursor = FIRST_PAGE, user_id: str = "42", debug: bool = False
 ) -> FeedRequest:
     return FeedRequest("r1", user_id, page_size, "explore", cursor, NOW_MS, debug)
+
+
+def exposure(*media_ids: int) -> Exposure:
+    """A page of these media, nothing of which was random."""
+    shown_K = np.array(media_ids, dtype=np.int64)
+    places_K, ones_K = np.arange(len(shown_K)), np.ones(len(shown_K))
+    return Exposure("r1", "42", NOW_MS, "explore", {}, 1.0, "v1", shown_K, places_K, ones_K)
 
 
 def candidates(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 from features.schema import Stage
 from gateway.config import Funnel, GatewayConfig, StagePlan
+from gateway.random_slots import NO_RANDOM_SLOTS
 
 
 def test_the_default_funnel_is_the_published_one() -> None:
@@ -28,6 +31,24 @@ def test_a_share_outside_its_range_is_refused(share: float) -> None:
 
 def test_a_gateway_logs_nothing_unless_it_is_told_where() -> None:
     assert (GatewayConfig().funnel_log, GatewayConfig().funnel_log_share) == (None, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"random_slot_share": 1.5}, "random_slot_share"),
+        ({"random_slot_share": float("nan")}, "random_slot_share"),
+        ({"random_slot_first": -1}, "random_slot_first"),
+        ({"random_slot_first": 5, "random_slot_last": 4}, r"random slots end at 4, before they begin \(5\)"),
+    ],
+)
+def test_random_slots_that_are_no_range_are_refused(fields: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        GatewayConfig(**fields)
+
+
+def test_nothing_is_random_unless_it_is_asked_for() -> None:
+    assert GatewayConfig().random_slots == NO_RANDOM_SLOTS
 
 
 def test_a_page_larger_than_the_last_stage_is_refused() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from gateway import paging
 from gateway.diversity import DiversityConfig
-from gateway.feed import Standing
-from gateway.page import PagePolicy, compose, next_token
+from gateway.experiments.layers import Arm, Experiments, Layer
+from gateway.feed import Page, Standing
+from gateway.page import PagePolicy, compose, exposure_of, next_token
 from gateway.paging import Cursor
+from gateway.random_slots import RandomSlots
 from gateway.trace import Trace
-from tests.gateway.feeds import candidates, feed_request, standing
+from tests.gateway.feeds import NOW_MS, candidates, feed_request, standing
 
-POLICY = PagePolicy("default", {"like": 1.0, "negative": -10.0}, DiversityConfig())
+POLICY = PagePolicy({"like": 1.0, "negative": -10.0}, DiversityConfig())
 TASKS = ("like", "negative")
 
 
@@ -65,6 +69,38 @@ def test_a_page_that_is_not_full_is_the_last_one() -> None:
 
 def test_nothing_to_show_gives_an_empty_page() -> None:
     assert compose(standing([]), feed_request(), POLICY, Trace(False)) == ()
+
+
+def test_chance_fills_places_and_every_item_tells_how_likely_it_was() -> None:
+    policy = PagePolicy({"like": 1.0}, DiversityConfig(), RandomSlots(1.0))
+    four = standing([4.0, 3.0, 2.0, 1.0], [[0.4, 0.0], [0.3, 0.0], [0.2, 0.0], [0.1, 0.0]], TASKS)
+    pages = [compose(four, replace(feed_request(), request_id=f"r{i}"), policy, Trace(False)) for i in range(50)]
+    assert {item.media_id for items in pages for item in items[:1]} == {100, 101, 102, 103}
+    assert [item.propensity for item in pages[0]] == pytest.approx([1 / 4, 1 / 3, 1 / 2])
+
+
+def test_a_lost_cascade_leaves_nothing_to_chance_since_a_negative_value_could_be_drawn() -> None:
+    policy = PagePolicy({"like": 1.0}, DiversityConfig(), RandomSlots(1.0))
+    items = compose(standing([3.0, 2.0, 1.0]), feed_request(), policy, Trace(False))
+    assert [(item.media_id, item.propensity) for item in items] == [(100, 1.0), (101, 1.0), (102, 1.0)]
+
+
+def test_the_positions_of_random_slots_are_those_of_the_whole_feed() -> None:
+    policy = PagePolicy({"like": 1.0}, DiversityConfig(), RandomSlots(1.0, 26, 26))
+    request = feed_request(page_size=3, cursor=Cursor(25, np.array([7, 8])))
+    items = compose(standing([2.0, 1.0, 0.5], [[0.3, 0], [0.2, 0], [0.1, 0]], TASKS), request, policy, Trace(False))
+    assert [item.propensity for item in items] == [1.0, 0.5, 1.0]
+
+
+def test_the_exposure_is_what_the_response_says() -> None:
+    arms = Experiments((Layer("a", "a", 1.0, (Arm("x"), Arm("y"))),)).assign("42")
+    request = feed_request(page_size=2, cursor=Cursor(25, np.array([7, 8])))
+    items = compose(standing([2.0, 1.0]), request, POLICY, Trace(False))
+    shown = exposure_of(request, Page(items, "v1", False, "", arms))
+    assert (shown.request_id, shown.user_id, shown.time_ms, shown.surface) == ("r1", "42", NOW_MS, "explore")
+    assert (shown.arms, shown.arm_propensity, shown.bundle_version) == (arms.arms, 0.5, "v1")
+    assert (shown.media_id_K.tolist(), shown.position_K.tolist()) == ([100, 101], [25, 26])
+    assert shown.propensity_K.tolist() == [1.0, 1.0]
 
 
 def test_debug_says_why_a_candidate_is_not_on_the_page() -> None:

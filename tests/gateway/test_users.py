@@ -12,7 +12,7 @@ from gateway.feed import Reason
 from gateway.paging import Cursor
 from gateway.trace import Trace
 from gateway.users import Users
-from tests.gateway.feeds import NOW_MS, feed_request
+from tests.gateway.feeds import NOW_MS, exposure, feed_request
 
 
 def _users(client: Valkey) -> Users:
@@ -37,13 +37,13 @@ async def test_a_blocked_account_is_known_to_the_next_request(valkey: Valkey) ->
 
 async def test_a_remembered_page_is_seen_by_the_next_request(valkey: Valkey) -> None:
     users, trace = _users(valkey), Trace(False)
-    await users.remember(feed_request(), np.array([5, 6]), trace)
+    await users.remember(feed_request(), exposure(5, 6), trace)
     assert (await users.load(feed_request(), trace)).seen_S.tolist() == [5, 6]
 
 
 async def test_seen_media_come_from_the_store_and_from_the_page_token(valkey: Valkey) -> None:
     users, trace = _users(valkey), Trace(False)
-    await users.remember(feed_request(), np.array([5]), trace)
+    await users.remember(feed_request(), exposure(5), trace)
     user = await users.load(feed_request(cursor=Cursor(2, np.array([9, 5]))), trace)
     assert user.seen_S.tolist() == [5, 9]
 
@@ -58,8 +58,15 @@ async def test_a_lost_store_degrades_the_page_and_says_so() -> None:
 async def test_a_page_that_cannot_be_remembered_degrades_and_does_not_fail() -> None:
     trace = Trace(False)
     async with Valkey(port=1) as nowhere:
-        await _users(nowhere).remember(feed_request(), np.array([5]), trace)
+        await _users(nowhere).remember(feed_request(), exposure(5), trace)
     assert [d.stage for d in trace.degradations] == ["user_state"]
+
+
+async def test_an_empty_page_leaves_nothing_to_remember() -> None:
+    trace = Trace(False)
+    async with Valkey(port=1) as nowhere:
+        await _users(nowhere).remember(feed_request(), exposure(), trace)
+    assert trace.degradations == []
 
 
 async def test_a_late_store_is_not_waited_for(valkey: Valkey) -> None:

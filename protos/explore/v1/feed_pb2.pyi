@@ -35,7 +35,14 @@ class GetFeedRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., surface: _Optional[str] = ..., debug: _Optional[bool] = ...) -> None: ...
 
 class GetFeedResponse(_message.Message):
-    __slots__ = ("items", "request_id", "arm", "bundle_version", "degradations", "next_page_token", "cold_start", "debug")
+    __slots__ = ("items", "request_id", "arm", "bundle_version", "degradations", "next_page_token", "cold_start", "debug", "arms", "arm_propensity", "arms_excluded")
+    class ArmsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ARM_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +51,9 @@ class GetFeedResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     COLD_START_FIELD_NUMBER: _ClassVar[int]
     DEBUG_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    ARM_PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    ARMS_EXCLUDED_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[FeedItem]
     request_id: str
     arm: str
@@ -52,10 +62,13 @@ class GetFeedResponse(_message.Message):
     next_page_token: str
     cold_start: bool
     debug: FeedDebug
-    def __init__(self, items: _Optional[_Iterable[_Union[FeedItem, _Mapping]]] = ..., request_id: _Optional[str] = ..., arm: _Optional[str] = ..., bundle_version: _Optional[str] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., cold_start: _Optional[bool] = ..., debug: _Optional[_Union[FeedDebug, _Mapping]] = ...) -> None: ...
+    arms: _containers.ScalarMap[str, str]
+    arm_propensity: float
+    arms_excluded: bool
+    def __init__(self, items: _Optional[_Iterable[_Union[FeedItem, _Mapping]]] = ..., request_id: _Optional[str] = ..., arm: _Optional[str] = ..., bundle_version: _Optional[str] = ..., degradations: _Optional[_Iterable[_Union[Degradation, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., cold_start: _Optional[bool] = ..., debug: _Optional[_Union[FeedDebug, _Mapping]] = ..., arms: _Optional[_Mapping[str, str]] = ..., arm_propensity: _Optional[float] = ..., arms_excluded: _Optional[bool] = ...) -> None: ...
 
 class FeedItem(_message.Message):
-    __slots__ = ("media_id", "author_id", "position", "value", "diversity_factor", "task_probabilities", "source", "seed_account_id", "source_path")
+    __slots__ = ("media_id", "author_id", "position", "value", "diversity_factor", "task_probabilities", "source", "seed_account_id", "source_path", "propensity")
     MEDIA_ID_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_ID_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +78,7 @@ class FeedItem(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SEED_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_PATH_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     media_id: int
     author_id: int
     position: int
@@ -74,7 +88,8 @@ class FeedItem(_message.Message):
     source: str
     seed_account_id: int
     source_path: str
-    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., position: _Optional[int] = ..., value: _Optional[float] = ..., diversity_factor: _Optional[float] = ..., task_probabilities: _Optional[_Iterable[_Union[TaskProbability, _Mapping]]] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ..., source_path: _Optional[str] = ...) -> None: ...
+    propensity: float
+    def __init__(self, media_id: _Optional[int] = ..., author_id: _Optional[int] = ..., position: _Optional[int] = ..., value: _Optional[float] = ..., diversity_factor: _Optional[float] = ..., task_probabilities: _Optional[_Iterable[_Union[TaskProbability, _Mapping]]] = ..., source: _Optional[str] = ..., seed_account_id: _Optional[int] = ..., source_path: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class TaskProbability(_message.Message):
     __slots__ = ("task", "probability")
