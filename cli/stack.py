@@ -114,6 +114,8 @@ class StackPlan:
     clock: str  # "wall" or "data"
     igql_file: Path  # what the retrieval service sources from, unless `settings` names another
     takedown_file: Path  # media and accounts that nothing shows
+    query_directory: Path | None = None  # further queries, by name
+    experiments_file: Path | None = None  # other settings for a share of the users; need not exist
     funnel_log: Path | None = None  # where the gateway logs a sample of its requests; None for stacks that log nothing
     settings: Mapping[str, str] = field(
         default_factory=dict
@@ -138,6 +140,10 @@ class StackPlan:
             }
             if self.funnel_log is not None:
                 settings["FUNNEL_LOG"] = str(self.funnel_log.resolve())
+            if self.experiments_file is not None:
+                settings["EXPERIMENTS"] = str(self.experiments_file.resolve())
+        if service == "retrieval_svc" and self.query_directory is not None:
+            settings["IGQL_DIRECTORY"] = str(self.query_directory.resolve())
         query = {"IGQL_FILE": str(self.igql_file.resolve())} if service == "retrieval_svc" else {}
         return {f"EXPLORE_{name}": value for name, value in {**query, **self.settings, **settings}.items()}
 

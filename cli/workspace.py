@@ -7,6 +7,8 @@
 <home>/funnel/             the funnel log of the running stack (docs/funnel_log.md)
 <home>/run/                stack.json and logs of the running stack
 <home>/sourcing.igql       the query that sources candidates, for serving and for training; yours to edit
+<home>/queries/NAME.igql   further queries, which experiments may name
+<home>/experiments.yaml    other settings for a share of the users (docs/experiments.md)
 """
 
 from __future__ import annotations
@@ -35,6 +37,16 @@ class Workspace:
     def takedown_file(self) -> Path:
         """Media and accounts that must not be shown; need not exist."""
         return self.home / "takedowns.txt"
+
+    @property
+    def experiments_file(self) -> Path:
+        """Other settings for a share of the users; need not exist."""
+        return self.home / "experiments.yaml"
+
+    @property
+    def queries(self) -> Path:
+        """Directory of the queries that experiments may name; need not exist."""
+        return self.home / "queries"
 
     @property
     def funnel(self) -> Path:

@@ -110,7 +110,12 @@ def _up(workspace: Workspace, user: str, ports: Ports, detach: bool) -> None:
 
 def start_stack(workspace: Workspace, ports: Ports) -> RunningStack:
     """Starts the stack on the active bundle. Raises CommandError if there is none."""
+    from cli.experiment_tables import checked
+
     manifest = active_manifest(workspace)
+    checked(
+        workspace, workspace.experiments_file
+    )  # a gateway would start, and let the arms fall back that it cannot serve
     users, plan = users_of(workspace.dataset(manifest.dataset)), stack_plan(workspace, manifest, ports)
     console = Console(stderr=True, soft_wrap=True)
     stack = stacks.start(plan, users, console.print)
@@ -131,6 +136,8 @@ def stack_plan(workspace: Workspace, manifest: Manifest, ports: Ports) -> StackP
         clock=clock_for(manifest),
         igql_file=workspace.query_file(),
         takedown_file=workspace.takedown_file,
+        query_directory=workspace.queries,
+        experiments_file=workspace.experiments_file,
         funnel_log=workspace.funnel,
     )
 

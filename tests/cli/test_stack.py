@@ -40,6 +40,19 @@ def test_settings_of_a_stack_name_another_query_file(plan: StackPlan) -> None:
     assert _query_of(replace(plan, settings={"IGQL_FILE": "x.igql"}))["retrieval_svc"] == "x.igql"
 
 
+def test_sourcing_is_told_of_named_queries_and_the_gateway_of_experiments(plan: StackPlan, tmp_path: Path) -> None:
+    told = {
+        (service, name.removeprefix("EXPLORE_")): value
+        for service in SERVICES
+        for name, value in plan.environment(service).items()
+        if name in {"EXPLORE_EXPERIMENTS", "EXPLORE_IGQL_DIRECTORY"}
+    }
+    assert told == {
+        ("gateway", "EXPERIMENTS"): str(tmp_path / "experiments.yaml"),
+        ("retrieval_svc", "IGQL_DIRECTORY"): str(tmp_path / "queries"),
+    }
+
+
 def test_only_the_gateway_is_told_where_the_funnel_log_is(plan: StackPlan, tmp_path: Path) -> None:
     told = {service: plan.environment(service).get("EXPLORE_FUNNEL_LOG") for service in SERVICES}
     assert told == {**dict.fromkeys(SERVICES), "gateway": str(tmp_path / "funnel")}
