@@ -38,7 +38,8 @@ def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace:
     """
     score_N, valued = _final_score(standing, policy)
     columns = standing.candidates
-    draw = Draw(policy.random_slots, request.request_id, request.cursor.next_position) if valued else None
+    chance = valued and policy.random_slots.share > 0
+    draw = Draw(policy.random_slots, request.request_id, request.cursor.next_position) if chance else None
     picked = select(score_N, columns.author_id_N, columns.seed_account_id_N, request.page_size, policy.diversity, draw)
     _explain(standing, picked, trace)
     return tuple(
@@ -98,6 +99,7 @@ def _final_score(standing: Standing, policy: PagePolicy) -> tuple[NDArray[np.flo
 def _explain(standing: Standing, picked: Selection, trace: Trace) -> None:
     if not trace.debug:
         return
+    reason = "others were worth more" + (", or drawn by chance" if (picked.propensity_K < 1).any() else "")
     on_page = set(standing.candidates.media_id_N[picked.row_K].tolist())
     for media_id in set(standing.candidates.media_id_N.tolist()) - on_page:
-        trace.dropped[media_id] = f"{DIVERSITY}: others were worth more"
+        trace.dropped[media_id] = f"{DIVERSITY}: {reason}"

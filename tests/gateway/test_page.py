@@ -107,3 +107,9 @@ def test_debug_says_why_a_candidate_is_not_on_the_page() -> None:
     trace = Trace(True)
     compose(standing([2.0, 1.0]), feed_request(page_size=1, debug=True), POLICY, trace)
     assert trace.dropped == {101: "diversity: others were worth more"}
+
+
+def test_debug_does_not_call_worse_what_chance_passed_over() -> None:
+    trace, policy = Trace(True), PagePolicy({"like": 1.0}, DiversityConfig(), RandomSlots(1.0))
+    compose(standing([2.0, 1.0], [[0.2, 0], [0.1, 0]], TASKS), feed_request(page_size=1, debug=True), policy, trace)
+    assert list(trace.dropped.values()) == ["diversity: others were worth more, or drawn by chance"]
