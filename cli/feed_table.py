@@ -116,7 +116,11 @@ def _candidate_cells(candidate: CandidateDebug, stages: list[str], labels: Label
 
 def _caption(response: GetFeedResponse) -> str:
     cold = ", cold start: nothing known about this user" if response.cold_start else ""
-    about = f"bundle {response.bundle_version}, arm {response.arm}, request {response.request_id}{cold}"
+    likely = f" (propensity {response.arm_propensity:.4g}{', not to be counted' * response.arms_excluded})"
+    chance = sum(0 < item.propensity < 1 for item in response.items)
+    drawn = f", {chance} places left to chance" if chance else ""
+    arm = f"{response.arm}{likely if response.arms else ''}"
+    about = f"bundle {response.bundle_version}, arm {arm}, request {response.request_id}{drawn}{cold}"
     return f"columns behind diversity: predicted probability of each action\n{about}"
 
 

@@ -37,11 +37,11 @@ class Choice:
         """What is wrong with the file as it is, or with bundles for it; empty if nothing is."""
         if self._file is None:
             return ""
-        experiments = self._experiments()
-        if self._file.refused:
-            return f"a changed file is refused, what was before goes on: {self._file.refused}"
-        lost = self._misfits(experiments)
-        return f"arms that cannot be served fall back: {'; '.join(lost)}" if lost else ""
+        lost = self._misfits(self._experiments())
+        refused = self._file.refused
+        notes = [f"a changed file is refused, what was before goes on: {refused}"] if refused else []
+        notes += [f"arms that cannot be served fall back: {'; '.join(lost)}"] if lost else []
+        return "; ".join(notes)
 
     def _experiments(self) -> Experiments:
         return NO_EXPERIMENTS if self._file is None else self._file.value()

@@ -88,6 +88,21 @@ def test_a_cold_start_is_said() -> None:
     assert "cold start" in _text(page_table(GetFeedResponse(cold_start=True), "42"))
 
 
+def _words(page: GetFeedResponse) -> str:
+    """The table without its line breaks: captions are as wide as the table above them."""
+    return " ".join(_text(page_table(page, "42")).split())
+
+
+def test_arms_are_shown_with_their_propensity_and_places_of_chance_are_counted() -> None:
+    items = [FeedItem(source="fresh", propensity=propensity) for propensity in (1.0, 0.02, 0.98)]
+    page = GetFeedResponse(items=items, arm="a=x", arms={"a": "x"}, arm_propensity=0.025)
+    assert "arm a=x (propensity 0.025), request" in _words(page)
+    assert "2 places left to chance" in _words(page)
+    forced = GetFeedResponse(arm="a=forced:x", arms={"a": "forced:x"}, arm_propensity=1, arms_excluded=True)
+    assert "arm a=forced:x (propensity 1, not to be counted), request" in _words(forced)
+    assert "arm default, request" in _words(GetFeedResponse(arm="default", arm_propensity=1))
+
+
 def test_debug_shows_where_a_candidate_ended() -> None:
     placed = StagePlacement(stage="rank", rank=99, score=0.5)
     candidate = CandidateDebug(
