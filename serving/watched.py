@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int]
+_NEVER: _Stamp = (-1, -1, -1)  # of no file
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class WatchedFile(Generic[T]):
                 if stamp != self._held.stamp:
                     self._reload(stamp)
         return self._held.value
+
+    def reconsider(self) -> None:
+        """Reads the file again at the next look, though it is the same: for when what it was refused for has changed."""
+        with self._lock:
+            self._held = _Held(self._held.value, _NEVER)
 
     def _reload(self, stamp: _Stamp | None) -> None:
         try:

@@ -17,12 +17,14 @@ from serving.watched import WatchedFile
 class Choice:
     """Chooses for every request. A changed file that is broken, or asks for what no held bundle has, is refused.
 
-    A bundle may change or go later than the file. Then the arms that it cannot serve fall back, and `note` says so.
+    A bundle may change or go later than the file. Then the arms that it cannot serve fall back, and `note` says so. A file that was
+    refused is read again whenever other bundles are held.
     """
 
     def __init__(self, pipelines: Holder[Pipeline], file: Path | None) -> None:
         """Raises ExperimentsRefused for a file that is broken; one that does not exist holds no experiments."""
         self._pipelines = pipelines
+        self._versions: list[str] = []  # that were held when the file was last looked at
         self._file: WatchedFile[Experiments] | None = None if file is None else WatchedFile(file, self._read)
 
     def choose(self, user_id: str) -> tuple[Pipeline, PagePolicy]:
@@ -44,7 +46,13 @@ class Choice:
         return "; ".join(notes)
 
     def _experiments(self) -> Experiments:
-        return NO_EXPERIMENTS if self._file is None else self._file.value()
+        if self._file is None:
+            return NO_EXPERIMENTS
+        if self._versions != (versions := self._pipelines.versions()):
+            self._versions = versions
+            if self._file.refused:
+                self._file.reconsider()
+        return self._file.value()
 
     def _lacking(self, settings: Settings) -> str:
         """The setting that cannot be had now, empty if all can."""

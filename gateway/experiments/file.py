@@ -22,7 +22,7 @@ from serving.wire.ranking import MAX_WEIGHT
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _LAYER_KEYS = ("salt", "share", "arms", "force")
 _ARM_KEYS = ("weight", *settings.NAMES)
-_MAX_ARM_WEIGHT = 1e6
+_MIN_ARM_WEIGHT, _MAX_ARM_WEIGHT = 1e-6, 1e6  # or 0
 _MAX_POSITION = 1_000_000
 
 
@@ -107,9 +107,7 @@ class _File:
         if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
             return Arm(name)  # `same:` alone: an arm like control, of a size of its own
         keys = reading.mapping(node, path, allowed=_ARM_KEYS)
-        weight = (
-            reading.number(keys["weight"][1], under(path, "weight"), 0, _MAX_ARM_WEIGHT) if "weight" in keys else 1.0
-        )
+        weight = self._weight(keys["weight"][1], under(path, "weight")) if "weight" in keys else 1.0
         for setting in keys.keys() & set(settings.NAMES):
             other, line = self._overridden.setdefault(setting, (layer, line_of(keys[setting][0])))
             if other != layer:
@@ -127,7 +125,13 @@ class _File:
             random_slots=self._random_slots(*found) if (found := node_of("random_slots")) else None,
         )
         places = {setting: reading.place(key) for setting, (key, _) in keys.items()}
-        return Arm(name, 1.0 if weight is None else weight, overrides, places)
+        return Arm(name, weight, overrides, places)
+
+    def _weight(self, node: yaml.Node, path: str) -> float:
+        weight = self._reading.number(node, path, 0, _MAX_ARM_WEIGHT)
+        if weight is not None and 0 < weight < _MIN_ARM_WEIGHT:
+            self._reading.refuse(node, path, f"must be 0, or at least {_MIN_ARM_WEIGHT:g}, got {weight:g}")
+        return 1.0 if weight is None else weight
 
     def _value_weights(self, node: yaml.Node, path: str) -> str | dict[str, float] | None:
         reading = self._reading

@@ -24,13 +24,9 @@ class Terms:
     def policy(self, assignment: Assignment) -> PagePolicy:
         """How the page of a user with these arms is made. `refusal` must have nothing against their settings."""
         settings, default = assignment.settings, self.default
-        weights = settings.value_weights
+        weights = default.weights if settings.value_weights is None else settings.value_weights
         return PagePolicy(
-            weights=default.weights
-            if weights is None
-            else self.tables[weights]
-            if isinstance(weights, str)
-            else weights,
+            weights=self.tables[weights] if isinstance(weights, str) else weights,
             diversity=replace(default.diversity, **(settings.diversity or {})),
             random_slots=settings.random_slots or default.random_slots,
             query=settings.query or default.query,

@@ -27,6 +27,23 @@ def test_the_value_follows_the_file(file: Path) -> None:
     assert watched.value() == 0
 
 
+def test_a_refused_file_is_read_again_when_it_is_reconsidered(file: Path) -> None:
+    allowed = [1]
+
+    def read_allowed(path: Path) -> int:
+        if (number := read_number(path)) not in allowed:
+            raise ValueError(f"{number} is not allowed")
+        return number
+
+    watched = WatchedFile(file, read_allowed)
+    file.write_text("22")
+    assert (watched.value(), watched.refused) == (1, "22 is not allowed")
+    allowed.append(22)
+    assert watched.value() == 1
+    watched.reconsider()
+    assert (watched.value(), watched.refused) == (22, "")
+
+
 def test_a_broken_change_leaves_the_value_and_says_why(file: Path) -> None:
     watched = WatchedFile(file, read_number)
     file.write_text("twenty-two")

@@ -120,6 +120,17 @@ async def test_an_arm_whose_bundle_has_gone_is_served_the_default_and_says_so(ma
     assert "layers.a.arms.x.bundle is 'v1', which is not held; held: v3, v2" in choice.note()
 
 
+async def test_a_file_that_came_before_its_bundle_holds_once_the_bundle_is_held(make: Make, file: Path) -> None:
+    pipelines = holding(make("v1"))
+    choice = Choice(pipelines, file)
+    file.write_text("layers: {a: {share: 1, arms: {x: {bundle: v2}}}}")
+    assert chosen(choice) == ("v1", 7.0, "default")
+    assert "'v2', which is not held" in choice.note()
+    pipelines.put("v2", make("v2"))
+    pipelines.put("v1", make("v1"))
+    assert (chosen(choice), choice.note()) == (("v2", 7.0, "a=x"), "")
+
+
 async def test_an_arm_whose_table_a_new_bundle_lacks_falls_back_and_says_so(make: Make, file: Path) -> None:
     file.write_text(GROWTH)
     pipelines = holding(make("v1", "growth"))

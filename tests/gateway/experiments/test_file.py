@@ -96,6 +96,7 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         ("query: ../secret", "5:18: layers.a.arms.x.query must be 1 to 64 letters"),
         ("query: ", "layers.a.arms.x.query must be a word"),
         ("weight: -1", "5:19: layers.a.arms.x.weight must be a number from 0 to 1e+06, got '-1'"),
+        ("weight: 1e-300", "5:19: layers.a.arms.x.weight must be 0, or at least 1e-06, got 1e-300"),
         ("weight: 0", "4:5: layers.a.arms has no arm with a weight above 0"),
         ("random_slots: {from: 3}", "5:25: layers.a.arms.x.random_slots has no 'share'"),
         ("random_slots: {share: 1, from: 3, to: 1}", "layers.a.arms.x.random_slots.to must be a number from 3 to"),
