@@ -56,7 +56,7 @@ class Gateway:
         self._valkey = valkey.asyncio.from_url(config.valkey_url)
         self._store = UserStateStore(self._valkey)
         self._endpoints: list[Endpoint] = []
-        self._pipelines = Holder[Pipeline]()
+        self._pipelines = Holder[Pipeline](config.bundle_pin_s)
         self._clock: Clock = wall_clock
         self._clock_start_ms: int | None = None  # where the data clock began
         file = config.takedown_file

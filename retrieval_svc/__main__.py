@@ -30,7 +30,7 @@ RETRIEVAL = "explore.v1.RetrievalService"
 def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
     """The composition root."""
     faiss.omp_set_num_threads(1)  # a service scales by processes; FAISS would take every core of the host
-    engines = Holder[RetrievalEngine]()
+    engines = Holder[RetrievalEngine](config.bundle_pin_s)
     servicer = RetrievalServicer(engines, config.max_count, telemetry)
 
     def make(bundle: Bundle) -> RetrievalEngine:

@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _LEAST_PAUSE_S = 0.05  # between two looks, however often somebody asks for one
+_START_POLL_S = 0.2  # while a process waits for others before it is ready
 _BACKGROUND = 10  # niceness of verifying: requests come first
 _Stamp = tuple[Any, ...]
 
@@ -257,7 +258,7 @@ class BundleFollower(Generic[T]):
                 return version
             if self._clock() >= deadline_s:
                 break
-            await self._pause()
+            await asyncio.sleep(min(_START_POLL_S, self._poll_s))
         version = next((version for version in candidates if not lacks[version].without), candidates[0])
         _log.warning(
             "bundle serves although not everybody holds it", extra={"version": version, "lack": str(lacks[version])}

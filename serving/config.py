@@ -43,6 +43,9 @@ class ServiceConfig(BaseSettings):
     bundle_root: Path = Path("var/bundles")
     bundle_retry_s: Seconds = 5.0  # how long to wait before trying again to load
     bundle_poll_s: Seconds = 1.0  # how often to look whether another bundle was activated; one look is two `stat`s
+    bundle_pin_s: Seconds = (
+        15.0  # how long a version stays that requests were pinned to; longer than any request may take
+    )
     drain_s: Seconds = 10.0  # how long calls may go on after SIGTERM
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     reflection: bool = True

@@ -11,7 +11,6 @@ from serving.errors import BundleNotHeld, NotReady
 
 T = TypeVar("T")
 
-PIN_S = 15.0  # longer than any request may take
 MAX_PINNED = 2  # versions that only their pins keep; each costs as much memory as the current one
 
 
@@ -30,7 +29,7 @@ class Holder(Generic[T]):
     keeps what `held` gave it for as long as it runs, dropped or not. For one thread, that of the event loop.
     """
 
-    def __init__(self, pin_s: float = PIN_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pin_s: float = 15.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._held: dict[str, Held[T]] = {}
         self._current = self._before = ""
         self._kept: frozenset[str] = frozenset()

@@ -96,7 +96,7 @@ def build_with(
     """The composition root of a ranking service whose scorer `open_scorer` makes from a bundle and a number of threads."""
 
     def build(config: ServiceConfig, telemetry: Telemetry) -> Service:
-        scorers = Holder[Scorer]()
+        scorers = Holder[Scorer](config.bundle_pin_s)
         follower = BundleFollower(
             Source(BundleStore(config.bundle_root), FINGERPRINT),
             lambda bundle: open_scorer(bundle, config.onnx_threads),
