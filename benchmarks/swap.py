@@ -41,6 +41,7 @@ from training.datasets import load
 
 SWAPS = 20
 BAD_AT = (5, 10, 15)  # which of them are bad
+WORKERS = 2  # callers; more would only queue on two cores
 MOST_ROLLBACK_S = 5.0
 MOST_GROWTH = 0.10  # of the memory of all processes, from the fourth swap to the last
 PAGE = 25
@@ -59,8 +60,7 @@ def main() -> int:
         if arguments.home is None:
             make_simulated(home, WorldSize.TINY, 1, "simulated")
             train_bundle(home, home.current_dataset(), "tiny", 1, activate=True)
-        dwell_s, workers = (0.3, 2) if arguments.quick else (2.0, 4)
-        figures = _measured(home, Path(scratch), dwell_s, workers)
+        figures = _measured(home, Path(scratch), 0.3 if arguments.quick else 2.0)
     checks = [
         at_most("failed calls", figures["failed"], 0),
         at_most("pages with a stage of another version", figures["mixed"], 0),
@@ -88,12 +88,16 @@ class _Seen:
     told_apart: int = 0  # pages on which no mark but their own fits any stage
     mixed: Counter[str] = field(default_factory=Counter)  # by stage
     degraded: Counter[str] = field(default_factory=Counter)  # by stage and reason
+    degraded_calls: list[tuple[float, float]] = field(default_factory=list)
     short: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     calls: list[tuple[float, float]] = field(default_factory=list)  # start and seconds of each
 
-    def judge(self, page: GetFeedResponse) -> None:
-        """One page."""
+    def judge(self, page: GetFeedResponse, call: tuple[float, float]) -> None:
+        """One page, and when its call started and how long it took."""
+        self.calls.append(call)
+        if page.degradations:
+            self.degraded_calls.append(call)
         self.pages[page.bundle_version] += 1
         self.short += len(page.items) != PAGE
         for each in page.degradations:
@@ -107,9 +111,9 @@ class _Seen:
 class _Load(threading.Thread):
     """Closed loop: so many callers, each of which asks for the next page as soon as the one before is there."""
 
-    def __init__(self, address: str, users: list[str], workers: int, seen: _Seen) -> None:
+    def __init__(self, address: str, users: list[str], seen: _Seen) -> None:
         super().__init__(name="load", daemon=True)
-        self._address, self._users, self._workers, self.seen = address, users, workers, seen
+        self._address, self._users, self.seen = address, users, seen
         self._told_to_end = threading.Event()
 
     def run(self) -> None:
@@ -123,7 +127,7 @@ class _Load(threading.Thread):
     async def _run(self) -> None:
         async with grpc.aio.insecure_channel(self._address) as channel:
             stub, numbers = ExploreServiceStub(channel), count()
-            await asyncio.gather(*(self._ask(stub, numbers) for _ in range(self._workers)))
+            await asyncio.gather(*(self._ask(stub, numbers) for _ in range(WORKERS)))
 
     async def _ask(self, stub: Any, numbers: Iterator[int]) -> None:
         while not self._told_to_end.is_set():
@@ -136,8 +140,7 @@ class _Load(threading.Thread):
             except grpc.aio.AioRpcError as error:
                 self.seen.failed[f"{error.code().name}: {error.details()}"] += 1
                 continue
-            self.seen.calls.append((start_s, time.monotonic() - start_s))
-            self.seen.judge(page)
+            self.seen.judge(page, (start_s, time.monotonic() - start_s))
 
 
 @dataclass
@@ -173,6 +176,10 @@ class _Run:
         time.sleep(self.dwell_s)  # pages of the new version, before the next one comes
         return waited
 
+    def swaps_in(self, start_s: float, end_s: float) -> bool:
+        """Whether a swap was under way at some time in between."""
+        return any(start_s <= end and end_s >= start for start, end in self.windows)
+
     def settle(self) -> float:
         """Waits until pins have run out and every service holds two versions. Returns the memory of all services, in bytes."""
         wait_until(self.stack, lambda each: len(each.versions) <= 2, "no such note", _PATIENCE_S)
@@ -191,7 +198,7 @@ class _Run:
         return stale
 
 
-def _measured(home: Workspace, scratch: Path, dwell_s: float, workers: int) -> dict[str, Any]:
+def _measured(home: Workspace, scratch: Path, dwell_s: float) -> dict[str, Any]:
     manifest = active_manifest(home)
     store = BundleStore(scratch / "bundles")
     _import(home.bundles(), manifest.version, store)
@@ -201,7 +208,7 @@ def _measured(home: Workspace, scratch: Path, dwell_s: float, workers: int) -> d
     seen = _Seen(good)
     with _started(home, scratch) as stack, steps() as progress, progress.step("swaps") as report:
         run = _Run(store, stack, dwell_s)
-        load_of = _Load(stack.ports.address("gateway"), users, workers, seen)
+        load_of = _Load(stack.ports.address("gateway"), users, seen)
         load_of.start()
         try:
             before = _swap_all(run, list(good), list(bad), report)
@@ -232,7 +239,7 @@ def _swap_all(run: _Run, good: list[str], bad: list[str], report: Any) -> float:
 
 
 def _figures(run: _Run, seen: _Seen, bad: list[str]) -> dict[str, Any]:
-    during = [any(s <= end and s + took >= start for start, end in run.windows) for s, took in seen.calls]
+    during = [run.swaps_in(start, start + took) for start, took in seen.calls]
     ms = np.array([took for _, took in seen.calls]) * 1e3
     return {
         "calls": len(seen.calls) + seen.failed.total(),
@@ -242,7 +249,8 @@ def _figures(run: _Run, seen: _Seen, bad: list[str]) -> dict[str, Any]:
         "told_apart": seen.told_apart,
         "mixed": seen.mixed.total(),
         "mixed_by_stage": dict(seen.mixed),
-        "degraded": seen.degraded.total(),
+        "degraded": len(seen.degraded_calls),
+        "degraded_while_swapping": sum(run.swaps_in(at_s, at_s + took) for at_s, took in seen.degraded_calls),
         "degradations": dict(seen.degraded.most_common(5)),
         "short": seen.short,
         "bad_pages": sum(seen.pages[version] for version in bad),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from bundles.manifest import Manifest
 from cli.stack import VALKEY, RunningStack
 from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
@@ -36,6 +37,11 @@ class Waited:
     seconds: float
     services: int
     behind: tuple[ServedBundles, ...]
+
+
+def other_data(stack: RunningStack | None, manifest: Manifest) -> str:
+    """The data set of a running stack if the bundle is of another one, whose users and media mean nothing there; else empty."""
+    return "" if stack is None or stack.dataset == manifest.dataset else stack.dataset
 
 
 def ask(stack: RunningStack) -> list[ServedBundles]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from bundles.errors import BundleError
 from bundles.store import BundleStore
-from cli.bundle_switch import Done, ServedBundles, ask, wait_until
+from cli.bundle_switch import Done, ServedBundles, ask, other_data, wait_until
 from cli.errors import CommandError, StackError
 from cli.feed_table import wide_console
 from cli.stack import RunningStack
@@ -85,7 +85,7 @@ def activate(context: typer.Context, version: Version, wait: Wait = _WAIT_S) -> 
 
 
 def rollback(context: typer.Context, wait: Wait = _WAIT_S) -> None:
-    """Go back to the bundle that was active before. The services hold it still, so this takes a moment."""
+    """Go back to the bundle that was active before, which the services hold still."""
     workspace: Workspace = context.obj
     _activate(workspace, workspace.bundles().find("previous"), wait)
 
@@ -115,7 +115,10 @@ def release(context: typer.Context, version: Version) -> None:
 
 def _activate(workspace: Workspace, target: str, wait_s: float) -> None:
     store = workspace.bundles()
-    before = store.current_version()
+    before, manifest = store.current_version(), store.manifest(target)
+    if data := other_data(RunningStack.find(workspace.run), manifest):
+        problem = f"bundle {target} is of data set {manifest.dataset!r}, the running stack serves the users of {data!r}"
+        raise CommandError(problem, "`explore down` ends it; then activate the bundle and start again")
     if before == target:
         typer.echo(f"bundle {target} is active already")
     else:

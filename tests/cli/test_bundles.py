@@ -204,3 +204,12 @@ async def test_who_does_not_come_along_in_time_is_named(tmp_path: Path, stack: l
     told = error_of(await run_beside(tmp_path, "activate", stack[2], "--wait", "0.3"), StackError)
     assert f"services do not serve {stack[2]}:" in told
     assert "rerank_svc: does not answer" in told
+
+
+async def test_a_bundle_of_other_data_is_not_activated_under_a_running_stack(
+    tmp_path: Path, stack: list[str], store: BundleStore, publish: Publish
+) -> None:
+    other = publish("other", dataset="kuairand")
+    told = error_of(await run_beside(tmp_path, "activate", other), CommandError)
+    assert f"bundle {other} is of data set 'kuairand', the running stack serves the users of 'synthetic'" in told
+    assert store.active_version() == stack[1]
