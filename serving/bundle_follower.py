@@ -21,7 +21,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from bundles import disk
 from bundles.bundle import Bundle
-from bundles.errors import BundleError
+from bundles.errors import BundleError, BundleMissing
 from bundles.store import BundleStore
 from serving.errors import BundleRefused, StartupError
 from serving.holder import Held, Holder
@@ -87,8 +87,16 @@ class NoGate:
 class _Wanted:
     """What the store asks its services to hold: the active version, the one before, and those held besides."""
 
-    current: str = ""
-    others: tuple[str, ...] = ()
+    pointer: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @property
+    def current(self) -> str:
+        return next(iter(self.pointer), "")
+
+    @property
+    def others(self) -> list[str]:
+        return [version for version in dict.fromkeys((*self.pointer, *self.also)) if version != self.current]
 
     def all(self) -> list[str]:
         return [self.current, *self.others]
@@ -131,7 +139,7 @@ class BundleFollower(Generic[T]):
         await self._read_pointer()
         current = self._wanted.current or await asyncio.to_thread(self._source.store.active_version)
         await self._make_missing()
-        candidates = [version for version in (current, *self._wanted.others[:1]) if version in self._made]
+        candidates = [version for version in self._wanted.pointer if version in self._made]
         if not candidates:
             raise BundleRefused(current, self._refused[current].problem)
         version = await self._first(candidates)
@@ -153,6 +161,7 @@ class BundleFollower(Generic[T]):
         try:
             await self._read_pointer()
         except (BundleError, OSError) as error:
+            self._seen = None
             self._complain(str(error))
         await self._make_missing()
         await self._gate.look(self._holder.versions()[:1])
@@ -189,7 +198,10 @@ class BundleFollower(Generic[T]):
         """In a thread: the store may lie on a network volume, where even a `stat` can take long."""
         stamp = await asyncio.to_thread(self._source.store.stamp)
         if stamp != self._seen:
-            self._wanted, problem = await asyncio.to_thread(self._read_wanted)
+            found, problem = await asyncio.to_thread(self._read_wanted)
+            if self._wanted.current and not found.current:  # a volume that is away must not make us drop anything
+                raise BundleMissing(f"no bundle is active in {self._source.store.root} any more")
+            self._wanted = found
             self._complain(problem)
             self._seen = stamp  # of before reading: a change in between is seen as one
             wanted = self._wanted.all()
@@ -199,13 +211,12 @@ class BundleFollower(Generic[T]):
 
     def _read_wanted(self) -> tuple[_Wanted, str]:
         """Also what is wrong with the list of further versions: it must not keep anybody from the active one."""
-        store, problem = self._source.store, ""
-        current, *others = store.pointer() or [""]
+        store = self._source.store
+        pointer = tuple(store.pointer())
         try:
-            others += store.also()
+            return _Wanted(pointer, tuple(store.also())), ""
         except BundleError as error:
-            problem = str(error)
-        return _Wanted(current, tuple(version for version in dict.fromkeys(others) if version != current)), problem
+            return _Wanted(pointer), str(error)
 
     async def _make_missing(self) -> None:
         held = {"", *self._holder.versions(), *self._made}

@@ -179,6 +179,31 @@ async def test_loading_fails_by_name_when_nothing_can_serve(
             await follower.load()
 
 
+async def test_a_version_that_is_only_held_besides_never_serves_in_place_of_a_corrupt_one(
+    follower: BundleFollower[Model], publish: Publish, store: BundleStore
+) -> None:
+    arm, current = publish("arm", activate=False), publish("one")
+    store.hold(arm)
+    spoil(store, current)
+    with pytest.raises(BundleRefused, match=current):
+        await follower.load()
+
+
+async def test_a_store_that_is_away_for_a_while_costs_nothing_that_is_held(
+    follower: BundleFollower[Model], holder: Holder[Model], publish: Publish, store: BundleStore
+) -> None:
+    arm, first, second = publish("arm", activate=False), publish("one"), publish("two")
+    store.hold(arm)
+    await follower.load()
+    store.root.rename(store.root.with_name("away"))
+    for _ in range(2):
+        await follower.step()
+    assert (holder.versions(), "no bundle is active" in follower.note()) == ([second, first, arm], True)
+    store.root.with_name("away").rename(store.root)
+    await follower.step()
+    assert (holder.versions(), follower.note()) == ([second, first, arm], "")
+
+
 @pytest.mark.parametrize("content", [b"nonsense", b"\xff\xfe", b""])
 async def test_a_broken_pointer_changes_nothing_and_is_noted(
     follower: BundleFollower[Model],
