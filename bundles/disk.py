@@ -13,6 +13,8 @@ from pathlib import Path
 
 _LOCK_NAME = ".lock"
 
+Stamp = tuple[str, int, int, int]  # name, modification time, size, inode
+
 
 class NotAFile(Exception):
     """The message is the relative path of something that is neither a regular file nor a directory."""
@@ -30,6 +32,21 @@ def regular_files(root: Path) -> set[str]:
             elif not stat.S_ISDIR(mode):
                 raise NotAFile(path.relative_to(root).as_posix())
     return files
+
+
+def stamp(path: Path) -> Stamp | None:
+    """What changes when a file does, written in place or replaced; None if there is none. One `stat`."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return path.name, found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def tree_stamp(root: Path) -> tuple[Stamp, ...]:
+    """The stamps of all directories and files below `root`, itself included, sorted. One `stat` each."""
+    paths = [root, *(Path(folder, name) for folder, folders, names in os.walk(root) for name in [*folders, *names])]
+    return tuple(sorted(found for path in paths if (found := stamp(path)) is not None))
 
 
 def sha256(path: Path) -> str:

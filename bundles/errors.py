@@ -6,6 +6,7 @@ BundleError
 ├── UnsupportedFormat   written by another generation of this software
 ├── SchemaMismatch      trained on other features than this process computes
 ├── UnknownFile         a file was asked for that the manifest does not name
+├── HoldRefused         a version cannot be held besides, or is not
 └── StageRefused        what was staged cannot become a bundle
 """
 
@@ -64,3 +65,7 @@ class UnknownFile(BundleError):
 
 class StageRefused(BundleError):
     """The staged directory cannot become a bundle."""
+
+
+class HoldRefused(BundleError):
+    """Too many versions are held besides the current one, or the version is not among them."""

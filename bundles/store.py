@@ -1,7 +1,8 @@
 """A directory of bundles: publish, verify, open, and flip the pointer. Knows files, not what is in them.
 
-Layout: `<root>/<version>/` (read-only), `<root>/CURRENT` (the active version and below it the one before), and
-`<root>/.stage-*` for what is still being written. A crash at any point leaves no version or a whole one.
+Layout: `<root>/<version>/` (read-only), `<root>/CURRENT` (the active version and below it the one before), `<root>/ALSO` (versions
+that services hold besides, one a line) and `<root>/.stage-*` for what is still being written. A crash at any point leaves no
+version or a whole one.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from pydantic import ValidationError
 
 from bundles import disk
 from bundles.bundle import HASH_DIGITS, VERSION, Bundle, first_problem, read_manifest, verify_files, versions_in
-from bundles.errors import BundleCorrupt, BundleMissing, SchemaMismatch, StageRefused
+from bundles.errors import BundleCorrupt, BundleMissing, HoldRefused, SchemaMismatch, StageRefused
 from bundles.manifest import MANIFEST_NAME, FileEntry, Manifest, ManifestFields
 
 POINTER_NAME = "CURRENT"
+ALSO_NAME = "ALSO"
+MAX_ALSO = 4  # every service holds all of them in memory
 STAGE_PREFIX = ".stage-"
 
 Progress = Callable[[str, int], None]  # relative path and size in bytes of a file that has been checksummed
@@ -70,20 +73,61 @@ class BundleStore:
         read_manifest(self.root, version)
         with disk.exclusive(self.root):
             try:
-                pointer = self._pointer()
+                pointer = self.pointer()
             except BundleCorrupt:  # activating a version is how a broken pointer is repaired
                 pointer = []
             if pointer[:1] == [version]:
                 return
             disk.replace_file(self.root / POINTER_NAME, "\n".join([version, *pointer[:1]]) + "\n")
 
+    def active_version(self) -> str:
+        """The active version. Raises BundleMissing before the first activation, BundleCorrupt if the pointer is unreadable."""
+        version = self.current_version()
+        if version is None:
+            raise BundleMissing(f"no bundle is active: {self.root / POINTER_NAME} is missing; publish and activate one")
+        return version
+
     def current_version(self) -> str | None:
         """The active version; None before the first activation. Raises BundleCorrupt if the pointer is unreadable."""
-        return next(iter(self._pointer()), None)
+        return next(iter(self.pointer()), None)
 
     def previous_version(self) -> str | None:
         """The version that was active before the current one; None if there is none."""
-        return next(iter(self._pointer()[1:]), None)
+        return next(iter(self.pointer()[1:]), None)
+
+    def hold(self, version: str) -> None:
+        """Has every service hold a version besides the current and the previous one, as an experiment needs it.
+
+        Raises BundleMissing, BundleCorrupt or UnsupportedFormat for a version that cannot be had, HoldRefused beyond MAX_ALSO.
+        """
+        read_manifest(self.root, version)
+        with disk.exclusive(self.root):
+            held = self.also()
+            if version in held:
+                return
+            if len(held) >= MAX_ALSO:
+                raise HoldRefused(f"{MAX_ALSO} bundles are held already; release one of: {', '.join(held)}")
+            self._write_also([*held, version])
+
+    def release(self, version: str) -> None:
+        """Takes `hold` back, also for a version that is gone from the disk. Raises HoldRefused for one that is not held."""
+        with disk.exclusive(self.root):
+            held = self.also()
+            if version not in held:
+                raise HoldRefused(f"bundle {version!r} is not held; held: {', '.join(held) or 'none'}")
+            self._write_also([each for each in held if each != version])
+
+    def also(self) -> list[str]:
+        """The versions that are held besides, in the order of `hold`. Raises BundleCorrupt if the list is unreadable."""
+        return self._names(ALSO_NAME, MAX_ALSO)
+
+    def stamp(self) -> tuple[disk.Stamp | None, ...]:
+        """What changes when a version is activated, held or released: two `stat`s, no file is read."""
+        return tuple(disk.stamp(self.root / name) for name in (POINTER_NAME, ALSO_NAME))
+
+    def files_stamp(self, version: str) -> tuple[disk.Stamp, ...]:
+        """What changes when the files of a version do, be they repaired or damaged; empty for a version that is not there."""
+        return disk.tree_stamp(self.root / version) if VERSION.fullmatch(version) else ()
 
     def versions(self) -> list[str]:
         """All published versions, oldest first."""
@@ -121,23 +165,23 @@ class BundleStore:
         verify_files(self.root / version, manifest)
         return Bundle(version, self.root / version, manifest)
 
-    def open_current(self, expected_fingerprint: str | None) -> Bundle:
-        """`open` of the active version. Raises also BundleMissing if none is active."""
-        version = self.current_version()
-        if version is None:
-            raise BundleMissing(f"no bundle is active: {self.root / POINTER_NAME} is missing; publish and activate one")
-        return self.open(version, expected_fingerprint)
+    def pointer(self) -> list[str]:
+        """The active version and the one before, both of one moment; empty before the first activation. Raises BundleCorrupt."""
+        return self._names(POINTER_NAME, 2, at_least=1)
 
-    def _pointer(self) -> list[str]:
+    def _names(self, file: str, at_most: int, at_least: int = 0) -> list[str]:
         try:
-            lines = (self.root / POINTER_NAME).read_text(encoding="utf-8").split()
+            lines = (self.root / file).read_text(encoding="utf-8").split()
         except FileNotFoundError:
             return []
         except UnicodeDecodeError:
-            lines = []
-        if not 1 <= len(lines) <= 2 or not all(VERSION.fullmatch(line) for line in lines):
-            raise BundleCorrupt("(current)", POINTER_NAME, "does not hold the name of a version")
+            lines = [""]
+        if not at_least <= len(lines) <= at_most or not all(VERSION.fullmatch(line) for line in lines):
+            raise BundleCorrupt(f"({file.lower()})", file, "does not hold the name of a version")
         return lines
+
+    def _write_also(self, versions: list[str]) -> None:
+        disk.replace_file(self.root / ALSO_NAME, "".join(f"{version}\n" for version in versions))
 
     def _remove_dead_stages(self) -> None:
         """The lock of a stage dies with its process, whatever killed it."""

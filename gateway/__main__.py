@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from functools import partial
 
 import grpc.aio
@@ -20,6 +21,7 @@ from gateway.experiments.choice import Choice
 from gateway.experiments.file import ExperimentsRefused
 from gateway.experiments.terms import Terms
 from gateway.fallback import PopularMedia
+from gateway.feed import FeedItem, Reason
 from gateway.feedback import FeedbackServicer
 from gateway.funnel_files import FilesConfig, FunnelFiles
 from gateway.funnel_log import FunnelLog
@@ -27,15 +29,17 @@ from gateway.funnel_pass import FunnelPass
 from gateway.page import PagePolicy
 from gateway.pipeline import AfterPage, Pipeline, no_log
 from gateway.servicer import ExploreServicer
-from gateway.stages import RankingStage, SourcingStage
+from gateway.stage_bundles import Endpoint, StageBundles
+from gateway.stages import RETRIEVAL, Call, RankingStage, SourcingStage
 from gateway.users import Users
 from gateway.value_model import check_weights
 from protos.explore.v1 import feed_pb2, feedback_pb2
 from protos.explore.v1.feed_pb2_grpc import add_ExploreServiceServicer_to_server
 from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_server
+from serving.bundle_follower import BundleFollower, Source
 from serving.channels import RankingClient, RetrievalClient, open_channel
 from serving.errors import ConfigError
-from serving.holder import Holder, load_current
+from serving.holder import Holder
 from serving.items import open_items
 from serving.process import main
 from serving.server import Service
@@ -54,40 +58,46 @@ class Gateway:
         self._config = config
         self._valkey = valkey.asyncio.from_url(config.valkey_url)
         self._store = UserStateStore(self._valkey)
-        self._channels: list[grpc.aio.Channel] = []
-        self._pipelines = Holder[Pipeline]()
+        self._endpoints: list[Endpoint] = []
+        self._pipelines = Holder[Pipeline](config.bundle_pin_s)
         self._clock: Clock = wall_clock
+        self._clock_start_ms: int | None = None  # where the data clock began
         file = config.takedown_file
         self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
-        self._retrieval = RetrievalClient(self._channel(config.retrieval_address))
+        self._retrieval = RetrievalClient(self._channel(RETRIEVAL, config.retrieval_address))
         addresses = {
             Stage.PRERANK: config.prerank_address,
             Stage.RANK: config.rank_address,
             Stage.RERANK: config.rerank_address,
         }
-        self._rankers = {stage: RankingClient(self._channel(at), stage.value) for stage, at in addresses.items()}
+        self._rankers = {
+            stage: RankingClient(self._channel(stage.value, at), stage.value) for stage, at in addresses.items()
+        }
         self._funnel_log = self._open_funnel_log()
         self._choice = self._open_experiments()
+        source = Source(BundleStore(config.bundle_root), FINGERPRINT)
+        gate = StageBundles(lambda: self._endpoints, config.bundle_wait_s)
+        self._follower = BundleFollower(source, self._pipeline, self._pipelines, config.bundle_poll_s, gate)
 
     def service(self) -> Service:
         """Both public services; ready once the bundle is loaded and its pipeline stands."""
         names = (EXPLORE, FEEDBACK)
-        return Service(names, self._register, self._load, self._close, self._pipelines.versions, self._note)
+        versions, follower = self._pipelines.versions, self._follower
+        return Service(names, self._register, follower.load, self._close, versions, self._note, follower.follow)
 
     def _register(self, server: grpc.aio.Server) -> None:
         add_ExploreServiceServicer_to_server(ExploreServicer(self._choice, self._config, self._now), server)
         add_FeedbackServiceServicer_to_server(FeedbackServicer(self._store, self._now, wall_clock), server)
-
-    async def _load(self) -> None:
-        await load_current(BundleStore(self._config.bundle_root), FINGERPRINT, self._pipeline, self._pipelines)
 
     def _pipeline(self, bundle: Bundle) -> Pipeline:
         config, tables = self._config, bundle.manifest.value_weights
         if config.value_weights not in tables:
             raise ConfigError(f"EXPLORE_VALUE_WEIGHTS={config.value_weights!r}: bundle has {', '.join(sorted(tables))}")
         check_weights(config.value_weights, tables[config.value_weights])
-        if config.clock == "data":
-            self._clock = clock_from(bundle.manifest.as_of_ms)
+        if config.clock == "data" and self._clock_start_ms is None:
+            # Once: what users do from now on has times of this clock, whatever bundle serves.
+            self._clock_start_ms = bundle.manifest.as_of_ms
+            self._clock = clock_from(self._clock_start_ms)
         popular = PopularMedia.from_items(open_items(bundle), config.non_recommendable_threshold, self._takedowns)
         return Pipeline(
             users=Users(self._store, config.state_timeout_s),
@@ -99,14 +109,20 @@ class Gateway:
                 tables,
             ),
             bundle_version=bundle.version,
-            after_page=self._after_page(bundle),
+            after_page=self._after_page(),
         )
 
-    def _after_page(self, bundle: Bundle) -> AfterPage:
-        if self._funnel_log is None:
-            return no_log
-        start_ms = bundle.manifest.as_of_ms if self._config.clock == "data" else None
-        return partial(self._funnel_log.offer, clock_start_ms=start_ms)
+    def _after_page(self) -> AfterPage:
+        log = no_log
+        if self._funnel_log is not None:
+            log = partial(self._funnel_log.offer, clock_start_ms=self._clock_start_ms)
+
+        def after(call: Call, items: Sequence[FeedItem]) -> None:
+            if any(entry.reason is Reason.BUNDLE_NOT_HELD for entry in call.trace.degradations):
+                self._follower.look_again()
+            log(call, items)
+
+        return after
 
     def _open_experiments(self) -> Choice:
         try:
@@ -129,20 +145,20 @@ class Gateway:
         notes = [f"a changed file is refused, what was before goes on: {refused}"] if refused else []
         notes += [f"experiments: {note}"] if (note := self._choice.note()) else []
         notes += [] if self._funnel_log is None else [self._funnel_log.note()]
-        return "; ".join(notes)
+        return "; ".join(note for note in (*notes, self._follower.note()) if note)
 
     def _now(self) -> int:
         return self._clock()
 
-    def _channel(self, address: str) -> grpc.aio.Channel:
+    def _channel(self, stage: str, address: str) -> grpc.aio.Channel:
         channel = open_channel(address, self._config.max_message_bytes)
-        self._channels.append(channel)
+        self._endpoints.append(Endpoint(stage, address, channel))
         return channel
 
     async def _close(self) -> None:
         if self._funnel_log is not None:
             await self._funnel_log.close()
-        await asyncio.gather(self._valkey.aclose(), *(channel.close(None) for channel in self._channels))
+        await asyncio.gather(self._valkey.aclose(), *(each.channel.close(None) for each in self._endpoints))
 
 
 def build(config: GatewayConfig, telemetry: Telemetry) -> Service:

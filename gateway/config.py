@@ -82,6 +82,9 @@ class GatewayConfig(ServiceConfig):
     funnel_log_requests: int = Field(default=50, ge=1, le=1000)  # per file
     funnel_log_roll_s: Seconds = 300.0  # a file that is not full is written after this time
     funnel_log_deadline_s: Seconds = 5.0  # for scoring all candidates of one request
+    bundle_wait_s: Seconds = (
+        5.0  # how long a new bundle waits for replicas that do not answer; for those that do, it always waits
+    )
     clock: Literal["wall", "data"] = "wall"  # data: time starts where the bundle's log ends (docs/decisions/0004)
 
     @property

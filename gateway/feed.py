@@ -36,6 +36,7 @@ class Reason(IntEnum):
     UNAVAILABLE = 2
     ERROR = 3
     UNDER_DELIVERED = 4
+    BUNDLE_NOT_HELD = 5
 
 
 @dataclass(frozen=True)

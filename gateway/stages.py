@@ -135,6 +135,8 @@ def reason_of(error: CallError) -> Reason:
     """The reason that goes into the response."""
     if isinstance(error, DeadlineExceeded):
         return Reason.DEADLINE
-    if isinstance(error, Unavailable | NotReady | BundleNotHeld):
+    if isinstance(error, BundleNotHeld):
+        return Reason.BUNDLE_NOT_HELD
+    if isinstance(error, Unavailable | NotReady):
         return Reason.UNAVAILABLE
     return Reason.ERROR

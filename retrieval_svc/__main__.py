@@ -16,8 +16,9 @@ from retrieval_svc.config import RetrievalConfig
 from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.igql.errors import IgqlError
 from retrieval_svc.servicer import RetrievalServicer
+from serving.bundle_follower import BundleFollower, Source
 from serving.errors import SettingRefused
-from serving.holder import Holder, load_current
+from serving.holder import Holder
 from serving.process import main
 from serving.server import Service
 from serving.takedowns import TakedownsRefused
@@ -29,7 +30,7 @@ RETRIEVAL = "explore.v1.RetrievalService"
 def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
     """The composition root."""
     faiss.omp_set_num_threads(1)  # a service scales by processes; FAISS would take every core of the host
-    store, engines = BundleStore(config.bundle_root), Holder[RetrievalEngine]()
+    engines = Holder[RetrievalEngine](config.bundle_pin_s)
     servicer = RetrievalServicer(engines, config.max_count, telemetry)
 
     def make(bundle: Bundle) -> RetrievalEngine:
@@ -38,17 +39,21 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
         except (IgqlError, TakedownsRefused) as error:
             raise SettingRefused(bundle.version, str(error)) from error
 
+    settings = [config.igql_file, *([config.takedown_file] if config.takedown_file else [])]
+    source = Source(BundleStore(config.bundle_root), FINGERPRINT, tuple(settings))
+    follower = BundleFollower(source, make, engines, config.bundle_poll_s)
+
     def note() -> str:
         refused = engines.held().value.refused if engines.versions() else ""
-        return f"a changed file is refused, what was before goes on: {refused}" if refused else ""
-
-    async def load() -> None:
-        await load_current(store, FINGERPRINT, make, engines)
+        files = f"a changed file is refused, what was before goes on: {refused}" if refused else ""
+        return "; ".join(part for part in (files, follower.note()) if part)
 
     def register(server: grpc.aio.Server) -> None:
         retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)
 
-    return Service((RETRIEVAL,), register, load, servicer.close, engines.versions, note)
+    return Service(
+        (RETRIEVAL,), register, follower.load, servicer.close, engines.versions, note, follower.follow, engines.pin
+    )
 
 
 if __name__ == "__main__":

@@ -24,20 +24,38 @@ from retrieval_svc.takedowns import CatalogueTakedowns
 from retrieval_svc.together import Part
 
 
+class _Executions:
+    """Starts runs of plans. Knows no engine: the engine's query file calls this, and a cycle would outlive a dropped bundle."""
+
+    def __init__(self, catalogue: Catalogue, config: SourcingConfig) -> None:
+        self._catalogue, self._rules = catalogue, config.rules()
+        self.takedowns = CatalogueTakedowns(catalogue, config.takedown_file)
+
+    def start(self, plan: Plan, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64) -> Execution:
+        audience = Audience.of(contexts, seen_B, count_B, self._catalogue)
+        return Execution(plan, Run(audience, (*self.takedowns.rules(), *self._rules), len(plan.sources)))
+
+    def warm_up(self, plan: Plan) -> None:
+        """Sources once, so that what a plan sorts or opens on first use is there before somebody waits for it."""
+        nobody = EMPTY.context("warm-up", self._catalogue.items.as_of_ms, "")
+        self.start(plan, nobody, [np.empty(0, dtype=np.int64)], np.array([1])).answer()
+
+
 class RetrievalEngine:
     """Sources candidates from one catalogue. Safe to call from several threads."""
 
     def __init__(self, catalogue: Catalogue, config: SourcingConfig) -> None:
         """Raises IgqlError if the default query does not fit the bundle, TakedownsRefused for a broken list of takedowns."""
         self.catalogue = catalogue
-        self._rules = config.rules()
-        self._takedowns = CatalogueTakedowns(catalogue, config.takedown_file)
-        self._queries = NamedQueries(config.igql_file, config.igql_directory, catalogue.vocabulary, self._warm_up)
+        self._executions = _Executions(catalogue, config)
+        self._queries = NamedQueries(
+            config.igql_file, config.igql_directory, catalogue.vocabulary, self._executions.warm_up
+        )
 
     @property
     def refused(self) -> str:
         """What is wrong with the files that people change, as they are now; empty if nothing is. What was before goes on."""
-        return "; ".join(problem for problem in (self._queries.refused, self._takedowns.refused) if problem)
+        return "; ".join(problem for problem in (self._queries.refused, self._executions.takedowns.refused) if problem)
 
     def retrieve(self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, query: str = "") -> Sourced:
         """`count_B` candidates for each of B users who have been shown `seen_B` (media ids); fewer only if no more are eligible.
@@ -64,10 +82,4 @@ class RetrievalEngine:
 
     def execution(self, plan: Plan, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64) -> Execution:
         """One run of any plan, not started yet."""
-        audience = Audience.of(contexts, seen_B, count_B, self.catalogue)
-        return Execution(plan, Run(audience, (*self._takedowns.rules(), *self._rules), len(plan.sources)))
-
-    def _warm_up(self, plan: Plan) -> None:
-        """Sources once, so that what a plan sorts or opens on first use is there before somebody waits for it."""
-        nobody = EMPTY.context("warm-up", self.catalogue.items.as_of_ms, "")
-        self.execution(plan, nobody, [np.empty(0, dtype=np.int64)], np.array([1])).answer()
+        return self._executions.start(plan, contexts, seen_B, count_B)

@@ -36,26 +36,14 @@ class TakenDown:
         return self.media_M[media_row_P] | self.account_U[author_row_P]
 
 
-class CatalogueTakedowns:
-    """The takedown file of a service, on one catalogue. Safe to call from several threads."""
+class _Applied:
+    """What is taken down on one catalogue, as its file was last read."""
 
-    def __init__(self, catalogue: Catalogue, path: Path | None) -> None:
-        """Raises TakedownsRefused for a file that is broken from the start."""
+    def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._media_rows, self._account_rows = (np.empty(0, dtype=np.int64) for _ in range(2))
-        self._file = None if path is None else WatchedFile(path, self._read)
 
-    @property
-    def refused(self) -> str:
-        """Why the file as it is now does not hold; empty if it does."""
-        return "" if self._file is None else self._file.refused
-
-    def rules(self) -> tuple[Rule, ...]:
-        """The rule of the file as it is now; none while nothing is taken down."""
-        rule = None if self._file is None else self._file.value()
-        return () if rule is None else (rule,)
-
-    def _read(self, path: Path) -> TakenDown | None:
+    def read(self, path: Path) -> TakenDown | None:
         """Indexes forget what is new in the list and take back what is gone from it. Ids that the bundle lacks have no row."""
         listed, items = read_takedowns(path), self._catalogue.items
         media_rows, account_rows = items.rows(listed.media_ids), items.account_rows(listed.account_ids)
@@ -66,6 +54,25 @@ class CatalogueTakedowns:
         if len(media_rows) == 0 and len(account_rows) == 0:
             return None
         return TakenDown(_mask(media_rows, len(items.media_id_M)), _mask(account_rows, len(items.account_id_U)))
+
+
+class CatalogueTakedowns:
+    """The takedown file of a service, on one catalogue. Safe to call from several threads."""
+
+    def __init__(self, catalogue: Catalogue, path: Path | None) -> None:
+        """Raises TakedownsRefused for a file that is broken from the start."""
+        # The file calls what it does not belong to: a cycle would keep the catalogue of a dropped bundle in memory.
+        self._file = None if path is None else WatchedFile(path, _Applied(catalogue).read)
+
+    @property
+    def refused(self) -> str:
+        """Why the file as it is now does not hold; empty if it does."""
+        return "" if self._file is None else self._file.refused
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The rule of the file as it is now; none while nothing is taken down."""
+        rule = None if self._file is None else self._file.value()
+        return () if rule is None else (rule,)
 
 
 def _change(index: VectorIndex, vectors: Float32, before: Int64, now: Int64) -> None:

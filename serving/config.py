@@ -42,6 +42,10 @@ class ServiceConfig(BaseSettings):
     listen: Address = "127.0.0.1:0"  # port 0 takes a free one
     bundle_root: Path = Path("var/bundles")
     bundle_retry_s: Seconds = 5.0  # how long to wait before trying again to load
+    bundle_poll_s: Seconds = 1.0  # how often to look whether another bundle was activated; one look is two `stat`s
+    bundle_pin_s: Seconds = (
+        15.0  # how long a version stays that requests were pinned to; longer than any request may take
+    )
     drain_s: Seconds = 10.0  # how long calls may go on after SIGTERM
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     reflection: bool = True

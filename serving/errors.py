@@ -13,6 +13,7 @@ ServingError
 └── StartupError                   why a process cannot serve
     ├── ConfigError                an environment variable is wrong
     ├── BindError                  the listen address cannot be had
+    ├── BundleRefused              the active bundle cannot serve, nor can the one before
     ├── ModelUnreadable            a model file cannot be loaded
     └── SettingRefused             a file of settings does not fit the bundle: a query, a list of takedowns
 """
@@ -103,6 +104,14 @@ class ConfigError(StartupError):
 
 class BindError(StartupError):
     """The listen address is taken or does not belong to this machine."""
+
+
+class BundleRefused(StartupError):
+    """Names the bundle and what is wrong with it."""
+
+    def __init__(self, version: str, problem: str) -> None:
+        super().__init__(f"bundle {version} is refused: {problem}")
+        self.version = version
 
 
 class ModelUnreadable(StartupError):

@@ -1,20 +1,17 @@
-"""The bundle versions that a process can answer from: the current one and the one before. Knows nothing of their content."""
+"""The bundle versions that a process can answer from. Knows nothing of their content, nor how they get here."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from bundles.bundle import Bundle
-from bundles.store import BundleStore
 from serving.errors import BundleNotHeld, NotReady
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+MAX_PINNED = 2  # versions that only their pins keep; each costs as much memory as the current one
 
 
 @dataclass(frozen=True)
@@ -26,41 +23,69 @@ class Held(Generic[T]):
 
 
 class Holder(Generic[T]):
-    """What was made of the current and the previous bundle. A call keeps what `held` gave it for as long as it runs."""
+    """What was made of the current bundle, of the one that was current before, and of those that somebody still needs.
 
-    def __init__(self) -> None:
-        self._held: tuple[Held[T], ...] = ()  # current first
+    Needed are the versions named by `keep`, and for `pin_s` seconds those that a request was pinned to, MAX_PINNED at most. A call
+    keeps what `held` gave it for as long as it runs, dropped or not. For one thread, that of the event loop.
+    """
 
-    def put(self, version: str, value: T) -> None:
-        """Makes a version the current one; what was current stays for the requests that pin it."""
-        before = [held for held in self._held if held.version != version]
-        self._held = (Held(version, value), *before[:1])
+    def __init__(self, pin_s: float = 15.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._held: dict[str, Held[T]] = {}
+        self._current = self._before = ""
+        self._kept: frozenset[str] = frozenset()
+        self._pinned_at_s: dict[str, float] = {}
+        self._pin_s, self._clock = pin_s, clock
+
+    def put(self, version: str, value: T) -> list[Held[T]]:
+        """Makes a version the current one; what was current stays. Returns what is dropped for it."""
+        self._held[version] = Held(version, value)
+        return self.switch(version)
+
+    def add(self, version: str, value: T) -> None:
+        """Holds a version beside the current one; it goes with the next `keep` that does not name it."""
+        self._held[version] = Held(version, value)
+        self._kept |= {version}
+
+    def switch(self, version: str) -> list[Held[T]]:
+        """Makes a version that is held the current one. Returns what is dropped for it. Raises BundleNotHeld."""
+        if version not in self._held:
+            raise BundleNotHeld(version, self.versions())
+        if version != self._current:
+            self._current, self._before = version, self._current
+        return self._prune()
+
+    def keep(self, versions: Iterable[str]) -> list[Held[T]]:
+        """Says which versions are needed besides the current one and the one before. Returns what is dropped: nobody needs it."""
+        self._kept = frozenset(versions)
+        return self._prune()
 
     def held(self, version: str = "") -> Held[T]:
         """The current version, or the pinned one. Raises NotReady before the first `put`, BundleNotHeld for others."""
-        if not self._held:
+        if not self._current:
             raise NotReady("no bundle is loaded yet")
-        for held in self._held:
-            if version in {"", held.version}:
-                return held
-        raise BundleNotHeld(version, self.versions())
+        found = self._held.get(version or self._current)
+        if found is None:
+            raise BundleNotHeld(version, self.versions())
+        if version:
+            self._pinned_at_s[version] = self._clock()
+        return found
+
+    def pin(self, versions: Iterable[str]) -> None:
+        """Somebody is going to ask for these; those that are not held are passed over."""
+        now_s = self._clock()
+        self._pinned_at_s.update({version: now_s for version in versions if version in self._held})
 
     def versions(self) -> list[str]:
-        """The versions held, current first."""
-        return [held.version for held in self._held]
+        """The versions held, current first, then the one before."""
+        first = [version for version in (self._current, self._before) if version in self._held]
+        return [*first, *(version for version in self._held if version not in first)]
 
-
-async def load_current(store: BundleStore, fingerprint: str, make: Callable[[Bundle], T], holder: Holder[T]) -> None:
-    """Verifies the active bundle, makes a value of it in a thread and puts it.
-
-    `make` also warms up: what it returns has computed once. Raises BundleError, ModelUnreadable or what `make` raises; the
-    holder then keeps what it has.
-    """
-
-    def build() -> tuple[str, T]:
-        bundle = store.open_current(fingerprint)
-        return bundle.version, make(bundle)
-
-    version, value = await asyncio.to_thread(build)
-    holder.put(version, value)
-    _log.info("bundle loaded", extra={"version": version})
+    def _prune(self) -> list[Held[T]]:
+        needed = {self._current, self._before, *self._kept}
+        since_s = self._clock() - self._pin_s
+        pinned = [version for version, at_s in self._pinned_at_s.items() if at_s >= since_s and version not in needed]
+        needed.update(sorted(pinned, key=self._pinned_at_s.__getitem__)[-MAX_PINNED:])
+        dropped = [held for version, held in self._held.items() if version not in needed]
+        self._held = {version: held for version, held in self._held.items() if version in needed}
+        self._pinned_at_s = {version: at_s for version, at_s in self._pinned_at_s.items() if version in self._held}
+        return dropped

@@ -16,9 +16,10 @@ from bundles.store import BundleStore
 from features.dense import FINGERPRINT
 from features.schema import Stage
 from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc
+from serving.bundle_follower import BundleFollower, Source
 from serving.columns import RankBatch
 from serving.config import ServiceConfig
-from serving.holder import Held, Holder, load_current
+from serving.holder import Held, Holder
 from serving.scorer import Scorer, Weights
 from serving.selection import select
 from serving.server import Service
@@ -86,7 +87,7 @@ def ranking_service(
     def register(server: grpc.aio.Server) -> None:
         ranking_pb2_grpc.add_RankingServiceServicer_to_server(servicer, server)
 
-    return Service((RANKING,), register, load, servicer.close, scorers.versions)
+    return Service((RANKING,), register, load, servicer.close, scorers.versions, pin=scorers.pin)
 
 
 def build_with(
@@ -95,11 +96,14 @@ def build_with(
     """The composition root of a ranking service whose scorer `open_scorer` makes from a bundle and a number of threads."""
 
     def build(config: ServiceConfig, telemetry: Telemetry) -> Service:
-        store, scorers = BundleStore(config.bundle_root), Holder[Scorer]()
-
-        async def load() -> None:
-            await load_current(store, FINGERPRINT, lambda bundle: open_scorer(bundle, config.onnx_threads), scorers)
-
-        return ranking_service(stage, scorers, load, telemetry)
+        scorers = Holder[Scorer](config.bundle_pin_s)
+        follower = BundleFollower(
+            Source(BundleStore(config.bundle_root), FINGERPRINT),
+            lambda bundle: open_scorer(bundle, config.onnx_threads),
+            scorers,
+            config.bundle_poll_s,
+        )
+        service = ranking_service(stage, scorers, follower.load, telemetry)
+        return replace(service, follow=follower.follow, note=follower.note)
 
     return build

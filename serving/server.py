@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import grpc.aio
@@ -29,9 +29,13 @@ async def _nothing() -> None:
     """A service that has nothing to load or to close."""
 
 
+def _pin_nothing(versions: Sequence[str]) -> None:
+    """A service without bundles."""
+
+
 @dataclass(frozen=True)
 class Service:
-    """What a process serves. `load` makes it ready, warmed up; it may raise and is then called again."""
+    """What a process serves. `load` makes it ready, warmed up; it may raise and is then called again. Then `follow` runs on."""
 
     names: tuple[str, ...]  # full gRPC names, for health and reflection
     register: Callable[[grpc.aio.Server], None]
@@ -41,6 +45,8 @@ class Service:
     note: Callable[[], str] = (
         str  # what people should know although it is ready, "" for nothing; asked for every status
     )
+    follow: Callable[[], Awaitable[None]] = _nothing  # changes bundles while calls go on; raises nothing
+    pin: Callable[[Sequence[str]], None] = _pin_nothing  # somebody will ask for these versions
 
 
 class ServerHandle:
@@ -52,7 +58,7 @@ class ServerHandle:
         self._config = config
         self._service = service
         self._health = health.Health(service.names)
-        self._status = status.Status(", ".join(service.names), service.versions, service.note)
+        self._status = status.Status(", ".join(service.names), service.versions, service.note, service.pin)
         self._server = grpc.aio.server(
             interceptors=[TelemetryInterceptor(telemetry), ErrorInterceptor()], options=_options(config)
         )
@@ -72,7 +78,7 @@ class ServerHandle:
             raise BindError(f"cannot listen on {self._config.listen}: in use, or no address of this machine") from error
         await self._server.start()
         _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
-        self._loading = asyncio.create_task(self._load_until_ready())
+        self._loading = asyncio.create_task(self._load_and_follow())
 
     async def stop(self) -> None:
         """NOT_SERVING first; then no new calls, and those that run may end within the drain time."""
@@ -83,13 +89,14 @@ class ServerHandle:
         await self._server.stop(self._config.drain_s if self.ready.is_set() else None)
         await self._service.close()
 
-    async def _load_until_ready(self) -> None:
+    async def _load_and_follow(self) -> None:
         while not await self._load():
             await asyncio.sleep(self._config.bundle_retry_s)
         self._status.not_ready_reason = ""
         await self._health.set_serving()
         self.ready.set()
         _log.info("ready", extra={"services": self._service.names})
+        await self._service.follow()
 
     async def _load(self) -> bool:
         """Whatever goes wrong may be repaired while the process waits, so nothing ends it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -17,22 +17,32 @@ LOADING = "loading"  # `not_ready_reason` until the first attempt has ended
 class Status(status_pb2_grpc.StatusServiceServicer):
     """Kept up to date by the server; `not_ready_reason` is empty once the service is ready."""
 
-    def __init__(self, service: str, versions: Callable[[], list[str]], note: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        service: str,
+        versions: Callable[[], list[str]],
+        note: Callable[[], str],
+        pin: Callable[[Sequence[str]], None],
+    ) -> None:
         self.not_ready_reason = LOADING
         self._service = service
         self._versions = versions
         self._note = note
+        self._pin = pin
         self._started_at_ms = time.time_ns() // 1_000_000
 
     async def GetStatus(self, request: status_pb2.GetStatusRequest, context: Any) -> status_pb2.GetStatusResponse:
         """The RPC. Answers while the service is still loading, too."""
+        self._pin(request.pinned_versions)
+        versions = self._versions()
         return status_pb2.GetStatusResponse(
             service=self._service,
             software_version=_software_version(),
-            bundle_version=next(iter(self._versions()), ""),
+            bundle_version=next(iter(versions), ""),
             started_at_ms=self._started_at_ms,
             not_ready_reason=self.not_ready_reason,
             note=self._note(),
+            bundle_versions=versions,
         )
 
 

@@ -126,14 +126,26 @@ def train_bundle(
         trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run, logged)
         with progress.step("publishing the bundle"):
             manifest = _publish(store, staged, data.name, trained, recipe)
-    if activate:
-        store.activate(manifest.version)
     console = Console()
     console.print(metrics_tables(manifest))
     # Printed only: what is in a bundle does not depend on the machine that made it.
     console.print(cost_line(progress.seconds, scratch), highlight=False)
-    console.print(f"bundle {manifest.version} {'is active' if activate else 'is published, not active'}")
+    active = activate and _activate(workspace, manifest, console)
+    console.print(f"bundle {manifest.version} {'is active' if active else 'is published, not active'}")
     return manifest
+
+
+def _activate(workspace: Workspace, manifest: Manifest, console: Console) -> bool:
+    """Makes the bundle the one that serves, unless a stack runs whose users it does not know."""
+    from cli.bundle_switch import other_data
+    from cli.stack import RunningStack
+
+    if served := other_data(RunningStack.find(workspace.run), manifest):
+        advice = f"`explore down`, then `explore activate {manifest.version}`"
+        console.print(f"the running stack serves data set {served!r}: {advice}", highlight=False)
+        return False
+    workspace.bundles().activate(manifest.version)
+    return True
 
 
 def _publish(store: BundleStore, staged: Path, dataset: str, trained: Trained, recipe: Recipe) -> Manifest:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bundles.errors import BundleCorrupt, BundleMissing, StageRefused
-from bundles.store import BundleStore
+from bundles.errors import BundleCorrupt, BundleMissing, HoldRefused, StageRefused
+from bundles.store import MAX_ALSO, BundleStore
 from tests.bundles.conftest import Publish, fields
 
 
@@ -67,7 +67,7 @@ def test_unknown_versions_are_missing(store: BundleStore, publish: Publish, vers
 
 def test_opening_without_an_active_version_says_so(store: BundleStore) -> None:
     with pytest.raises(BundleMissing, match="no bundle is active"):
-        store.open_current("f00d")
+        store.active_version()
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense\n", b"../../etc\n", b"\xff\xfe"])
@@ -79,7 +79,7 @@ def test_broken_pointer_is_reported_and_repaired_by_activating(
     with pytest.raises(BundleCorrupt, match="CURRENT"):
         store.current_version()
     store.activate(version)
-    assert store.open_current("f00d").version == version
+    assert store.open(store.active_version(), "f00d").version == version
 
 
 def test_unpublished_stage_leaves_nothing(store: BundleStore) -> None:
@@ -174,3 +174,71 @@ def test_a_name_that_means_several_bundles_or_none_is_answered_with_those_there_
             store.find(name)
     with pytest.raises(BundleMissing, match="there is no active bundle"):
         store.find("active")
+
+
+def test_versions_held_besides_are_kept_in_order_until_they_are_released(store: BundleStore, publish: Publish) -> None:
+    first, second = publish({"a": b"1"}).version, publish({"a": b"2"}).version
+    assert store.also() == []
+    for version in (second, first, second):
+        store.hold(version)
+    assert store.also() == [second, first]
+    assert (store.root / "ALSO").read_text() == f"{second}\n{first}\n"
+    store.release(second)
+    store.release(first)
+    assert store.also() == []
+
+
+def test_only_versions_that_are_there_can_be_held_and_only_a_few(store: BundleStore, publish: Publish) -> None:
+    versions = [publish({"a": bytes([i])}).version for i in range(MAX_ALSO + 1)]
+    with pytest.raises(BundleMissing, match=versions[0]):
+        store.hold("20260105T000000.123Z-000000000000")
+    with pytest.raises(HoldRefused, match="is not held; held: none"):
+        store.release(versions[0])
+    for version in versions[:-1]:
+        store.hold(version)
+    with pytest.raises(HoldRefused, match=f"release one of: {', '.join(versions[:-1])}"):
+        store.hold(versions[-1])
+    assert store.also() == versions[:-1]
+
+
+def test_a_version_that_is_gone_can_be_released(store: BundleStore, publish: Publish) -> None:
+    version = publish({"a": b"1"}).version
+    store.hold(version)
+    (store.root / version).rename(store.root / ".gone")
+    store.release(version)
+    assert store.also() == []
+
+
+@pytest.mark.parametrize("content", [b"nonsense\n", b"../../etc\n", b"\xff\xfe"])
+def test_a_broken_list_of_held_versions_is_reported(store: BundleStore, publish: Publish, content: bytes) -> None:
+    publish({"a": b"1"})
+    (store.root / "ALSO").write_bytes(content)
+    with pytest.raises(BundleCorrupt, match="ALSO"):
+        store.also()
+
+
+def test_the_stamp_changes_with_what_services_should_hold_and_with_nothing_else(
+    store: BundleStore, publish: Publish
+) -> None:
+    version = publish({"a": b"1"}).version
+    stamps = [store.stamp()]
+    for change in (store.activate, store.hold, store.release):
+        change(version)
+        stamps.append(store.stamp())
+    publish({"a": b"2"})
+    store.activate(version)
+    assert len(set(stamps)) == len(stamps)
+    assert store.stamp() == stamps[-1]
+
+
+def test_the_stamp_of_a_version_changes_with_its_files(store: BundleStore, publish: Publish) -> None:
+    version = publish({"deep/a": b"1", "b": b"2"}).version
+    file = store.root / version / "deep" / "a"
+    before = store.files_stamp(version)
+    file.chmod(0o644)
+    file.write_bytes(b"1")
+    written = store.files_stamp(version)
+    file.parent.chmod(0o755)
+    file.unlink()
+    assert len({before, written, store.files_stamp(version)}) == 3
+    assert store.files_stamp("../elsewhere") == store.files_stamp("20260105T000000.123Z-000000000000") == ()

@@ -1,13 +1,21 @@
-"""What `explore train` says of the student's loss, and of its own cost."""
+"""What `explore train` says of the student's loss and of its own cost, and when it leaves the bundle that serves alone."""
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from cli.commands.train import _loss_lines, cost_line
+from cli import processes
+from cli.commands.train import _activate, _loss_lines, cost_line
+from cli.processes import Process
+from cli.stack import Ports, RunningStack
+from cli.workspace import Workspace
+from tests.bundles.conftest import fields
 from training.columns import Scratch
 from training.distillation import ListLoss
 from training.recipes import RECIPES
@@ -44,3 +52,22 @@ def test_the_cost_names_memory_and_the_steps_that_took_a_second(tmp_path: Path) 
     line = cost_line({"reading": 12.4, "labels": 0.2, "deep ranker": 100.0}, scratch)
     assert line.startswith("peak memory ")
     assert line.endswith("(columns: 0.3 GB in memory, 0.2 GB in files); 113 s in all: reading 12 s, deep ranker 100 s")
+
+
+@pytest.mark.parametrize(("running", "activates"), [("synthetic", True), ("simulated", False), (None, True)])
+def test_a_bundle_of_other_data_leaves_a_running_stack_alone(
+    running: str | None, activates: bool, tmp_path: Path
+) -> None:
+    workspace, told = Workspace(tmp_path), io.StringIO()
+    store = workspace.bundles()
+    with store.stage() as staged:
+        (staged / "table").write_text("one")
+        manifest = store.publish(staged, **fields())
+    if running is not None:
+        workspace.run.mkdir()
+        here = Process("gateway", os.getpid(), processes._start_time(os.getpid()) or 0, "log")
+        RunningStack(Ports(), (here,), running).save(workspace.run)
+    assert _activate(workspace, manifest, Console(file=told, soft_wrap=True)) == activates
+    assert store.current_version() == (manifest.version if activates else None)
+    assert (told.getvalue() == "") == activates
+    assert activates or f"explore activate {manifest.version}" in told.getvalue()

@@ -1,20 +1,27 @@
-"""A real service and a bundle that is not what it should be: it says which file, and is not ready until that is mended."""
+"""Real services and bundles that are not what they should be, or that change: named, refused, switched and gone back from."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from bundles.store import BundleStore
-from cli import processes
+from cli import main, processes
+from cli import stack as stacks
+from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.errors import StackError
 from cli.processes import Process
 from cli.stack import Ports, ProcessStatus, describe, launch, wait_ready
 from cli.workspace import Workspace
+from tests.e2e.conftest import Served
+from tests.variants import variant
+from training.datasets import load
 
 PATIENCE_S = 60
 FILES = {
@@ -109,3 +116,41 @@ def test_a_service_gets_ready_once_the_bundle_is_mended(root: Path, start: Start
 def test_a_root_without_bundle_is_refused_with_advice(root: Path, start: Start, ports: Ports) -> None:
     (root / "CURRENT").unlink()
     assert "no bundle" in _refusal(start("rank_svc"), ports).note
+
+
+@pytest.fixture
+def swapping(root: Path, workspace: Workspace, ports: Ports, tmp_path: Path) -> Iterator[Served]:
+    """A stack of its own whose workspace the command can find: bundles below `tmp_path`, and no second version yet."""
+    own, data = Workspace(tmp_path), workspace.dataset("simulated")
+    plan = stack_plan(own, active_manifest(own), ports)
+    plan = replace(plan, user_state=tmp_path / "valkey", funnel_log=None, settings={"BUNDLE_POLL_S": "0.1"})
+    served = Served(own, load(data), stacks.start(plan, users_of(data), lambda _: None), plan)
+    yield served
+    stacks.stop(served.stack, plan.run)
+
+
+def test_a_stack_swaps_refuses_and_goes_back_while_it_serves(swapping: Served) -> None:
+    store = swapping.workspace.bundles()
+    first = store.active_version()
+    second, corrupt = variant(store, first).version, variant(store, first).version
+    assert f"all 5 services serve {second} after" in _explore(swapping, "activate", second)
+    relative = FILES["rerank_svc"]
+    (store.root / corrupt / relative).chmod(0o644)
+    (store.root / corrupt / relative).write_bytes(b"not what was published")
+    store.activate(corrupt)
+    pages, deadline = [swapping.page("42")], time.monotonic() + PATIENCE_S
+    while _explore(swapping, "bundles").count(f"bundle {corrupt} is refused, {second} goes on: {relative}") < len(
+        FILES
+    ):
+        assert time.monotonic() < deadline
+        pages.append(swapping.page("42"))
+    assert {page.bundle_version for page in pages} == {second}
+    assert f"all 5 services serve {second} after" in _explore(swapping, "rollback")
+    assert f"all 5 services serve {first} after" in _explore(swapping, "activate", first)
+    pages.append(swapping.page("42"))
+    assert (pages[-1].bundle_version, [list(page.degradations) for page in pages]) == (first, [[]] * len(pages))
+
+
+def _explore(served: Served, *arguments: str) -> str:
+    done = CliRunner().invoke(main.build(), ["--home", str(served.workspace.home), *arguments], catch_exceptions=False)
+    return done.output

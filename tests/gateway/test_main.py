@@ -1,15 +1,126 @@
-"""The gateway's composition root: settings that cannot serve are named before anything is served."""
+"""The gateway as it is built, on stages whose bundles are set by hand."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 import pytest
 
+from bundles.store import BundleStore
 from gateway.__main__ import build
 from gateway.config import GatewayConfig
-from serving.errors import ConfigError
+from protos.explore.v1.feed_pb2 import DegradationReason, GetFeedRequest, GetFeedResponse
+from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
+from protos.explore.v1.status_pb2 import GetStatusRequest, GetStatusResponse
+from protos.explore.v1.status_pb2_grpc import StatusServiceStub
+from serving.config import ServiceConfig
+from serving.errors import BundleNotHeld, ConfigError
+from serving.server import ServerHandle
 from serving.telemetry import NoTelemetry
+from serving.testing import serve
+from tests.retrieval_svc.published import publish
+from tests.serving.doubles import raising
+
+STAGES = ("retrieval", "prerank", "rank", "rerank")
+
+
+class Stages:
+    """Four services that hold what `held` says, and answer no call."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, list[str]] = {stage: [] for stage in STAGES}
+        self.asked = asyncio.Queue[list[str]]()
+        self.addresses: dict[str, str] = {}
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        for stage in STAGES:
+            service = replace(
+                raising(BundleNotHeld("any", ())),
+                versions=self.held[stage].copy,
+                pin=lambda versions: self.asked.put_nowait(list(versions)),
+            )
+            server = ServerHandle(ServiceConfig(listen="127.0.0.1:0", drain_s=0.01), service, NoTelemetry())
+            await server.start()
+            stack.push_async_callback(server.stop)
+            await server.ready.wait()
+            self.addresses[f"{stage}_address"] = f"127.0.0.1:{server.port}"
+
+    def all_hold(self, *versions: str) -> None:
+        for held in self.held.values():
+            held[:] = versions
+
+
+@pytest.fixture
+async def stages() -> AsyncIterator[Stages]:
+    async with AsyncExitStack() as stack:
+        made = Stages()
+        await made.start(stack)
+        yield made
+
+
+def config(root: Path, stages: Stages, **changes: Any) -> GatewayConfig:
+    nowhere = {"valkey_url": "redis://127.0.0.1:1/0"}
+    return GatewayConfig(**{"bundle_root": root, "bundle_wait_s": 30.0, **nowhere, **stages.addresses, **changes})
+
+
+async def status_once(channel: grpc.aio.Channel, version: str) -> GetStatusResponse:
+    """The status once the gateway serves a version."""
+    stub: Any = StatusServiceStub(channel)
+    async with asyncio.timeout(10):
+        while (found := await stub.GetStatus(GetStatusRequest())).bundle_version != version:
+            continue
+    answer: GetStatusResponse = found
+    return answer
+
+
+async def test_a_new_bundle_serves_when_all_stages_hold_it(tmp_path: Path, stages: Stages) -> None:
+    first = publish(tmp_path).version
+    stages.all_hold(first)
+    async with serve(build(config(tmp_path, stages, bundle_poll_s=0.01), NoTelemetry())) as channel:
+        second = publish(tmp_path).version
+        stages.all_hold(second, first)
+        stages.held["rank"][:] = [first]
+        stub: Any = StatusServiceStub(channel)
+        async with asyncio.timeout(10):
+            while "waits for" not in (waiting := await stub.GetStatus(GetStatusRequest())).note:
+                continue
+        assert waiting.bundle_version == first
+        assert f"bundle {second} is loaded and waits for rank {stages.addresses['rank_address']}" in waiting.note
+        stages.all_hold(second, first)
+        switched = await status_once(channel, second)
+        assert (list(switched.bundle_versions), switched.note) == ([second, first], "")
+        BundleStore(tmp_path).activate(first)
+        assert list((await status_once(channel, first)).bundle_versions) == [first, second]
+
+
+async def test_a_page_that_meets_a_stage_without_its_bundle_says_so_and_has_the_gateway_look_at_once(
+    tmp_path: Path, stages: Stages
+) -> None:
+    version = publish(tmp_path).version
+    stages.all_hold(version)
+    async with serve(build(config(tmp_path, stages, bundle_poll_s=3600), NoTelemetry())) as channel:
+        while not stages.asked.empty():
+            stages.asked.get_nowait()
+        stub: Any = ExploreServiceStub(channel)
+        page: GetFeedResponse = await stub.GetFeed(GetFeedRequest(user_id="42"))
+        reasons = {each.stage: each.reason for each in page.degradations}
+        assert reasons["prerank"] == DegradationReason.DEGRADATION_REASON_BUNDLE_NOT_HELD
+        async with asyncio.timeout(10):
+            assert await stages.asked.get() == [version]
+
+
+async def test_a_gateway_gets_ready_without_stages(tmp_path: Path) -> None:
+    version = publish(tmp_path).version
+    addresses: dict[str, Any] = {f"{stage}_address": "127.0.0.1:1" for stage in STAGES}
+    alone = GatewayConfig(bundle_root=tmp_path, bundle_wait_s=0.05, bundle_poll_s=0.01, **addresses)
+    async with serve(build(alone, NoTelemetry())) as channel:
+        assert (await status_once(channel, version)).not_ready_reason == ""
 
 
 async def test_a_broken_experiment_file_keeps_the_gateway_from_starting(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ async def test_a_stage_without_time_is_skipped(rank: RankingStage) -> None:
 async def test_a_stage_that_does_not_hold_the_pinned_bundle_is_skipped(rank: RankingStage) -> None:
     call = _call(version="v2")
     await rank.narrow(_standing(), call)
-    assert [d.reason for d in call.trace.degradations] == [Reason.UNAVAILABLE]
+    assert [d.reason for d in call.trace.degradations] == [Reason.BUNDLE_NOT_HELD]
 
 
 async def test_a_stage_that_nobody_serves_is_skipped(nowhere: grpc.aio.Channel) -> None:
@@ -165,7 +165,7 @@ async def test_too_few_candidates_for_a_page_are_said(nowhere: grpc.aio.Channel)
     [
         (DeadlineExceeded("rank", 0.1), Reason.DEADLINE),
         (Unavailable("rank", "gone"), Reason.UNAVAILABLE),
-        (BundleNotHeld("v1", ()), Reason.UNAVAILABLE),
+        (BundleNotHeld("v1", ()), Reason.BUNDLE_NOT_HELD),
         (Overloaded("too much"), Reason.ERROR),
         (StageContractViolation("rank", "score", "is nan"), Reason.ERROR),
     ],

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 import numpy as np
 import pytest
 
 from features.context import concatenate
+from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.ranking_pb2_grpc import RankingServiceStub
+from protos.explore.v1.status_pb2 import GetStatusRequest
+from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from rerank_svc.__main__ import build
 from rerank_svc.config import RerankConfig
 from serving.config import load
@@ -35,3 +41,25 @@ async def test_users_get_their_candidates_in_order_of_value(tmp_path: Path) -> N
     assert ranked.score_M.tolist() == pytest.approx(
         [*np.sort(-ranked.probability_MT[:3, 2])[::-1], 2 * ranked.probability_MT[3, 1]]
     )
+
+
+async def test_a_running_service_swaps_and_answers_pinned_requests_from_the_version_before(tmp_path: Path) -> None:
+    first = publish(tmp_path, fill=write)
+    async with serve(build(RerankConfig(bundle_root=tmp_path, bundle_poll_s=0.01), NoTelemetry())) as channel:
+        status: Any = StatusServiceStub(channel)
+        rank: Any = RankingServiceStub(channel).Rank
+        second = publish(tmp_path, fill=write)
+        async with asyncio.timeout(10):
+            while (found := await status.GetStatus(GetStatusRequest())).bundle_version != second.version:
+                continue
+        answers = [await rank(_request(version)) for version in (first.version, second.version)]
+        assert list(found.bundle_versions) == [second.version, first.version]
+        assert (await rank(_request())).bundle_version == second.version
+        assert [answer.bundle_version for answer in answers] == [first.version, second.version]
+        with pytest.raises(grpc.aio.AioRpcError, match="is not held; held: "):
+            await rank(_request("v0"))
+
+
+def _request(version: str = "") -> RankRequest:
+    contexts = encode_contexts(user(history=likes(100)))
+    return encode_rank_request(contexts, candidates([100]), weights=[{}], keep=[9], bundle_version=version)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +121,17 @@ def test_a_missing_graph_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(UnknownFile, match=r"rerank/model\.onnx"):
         RerankScorer.open(publish(tmp_path, fill=write, spoil=spoil))
+
+
+def test_a_dropped_scorer_frees_its_session_and_tables(tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()  # what is freed is freed because nothing refers to it any more
+    try:
+        scorer = RerankScorer.open(publish(tmp_path, fill=write))
+        model = scorer._model
+        watched = [weakref.ref(part) for part in (scorer, model, model._session, model._items)]
+        scored = scorer.score(user(history=likes(100)), candidates([100]), UNIT)
+        del scorer, model
+        assert (len(scored.score_N), [each() for each in watched]) == (1, [None] * len(watched))
+    finally:
+        gc.enable()

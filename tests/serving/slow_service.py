@@ -10,9 +10,10 @@ import numpy as np
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
 from features.context import UserContexts
+from serving.bundle_follower import BundleFollower, Source
 from serving.columns import CandidateColumns
 from serving.config import ServiceConfig
-from serving.holder import Holder, load_current
+from serving.holder import Holder
 from serving.process import main
 from serving.ranking import ranking_service
 from serving.scorer import Scored, Scorer
@@ -38,12 +39,13 @@ class FifoScorer:
 
 
 def build(config: SlowConfig, telemetry: Telemetry) -> Service:
-    store, scorers = BundleStore(config.bundle_root), Holder[Scorer]()
+    scorers = Holder[Scorer]()
 
     def make(bundle: Bundle) -> Scorer:
         return FifoScorer(config.fifo)
 
-    return ranking_service("slow", scorers, lambda: load_current(store, "f00d", make, scorers), telemetry)
+    follower = BundleFollower(Source(BundleStore(config.bundle_root), "f00d"), make, scorers, config.bundle_poll_s)
+    return ranking_service("slow", scorers, follower.load, telemetry)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xplore/v1/status.proto\x12\nexplore.v1\"\x12\n\x10GetStatusRequest\"\x95\x01\n\x11GetStatusResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x18\n\x10software_version\x18\x02 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x03 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x04 \x01(\x03\x12\x18\n\x10not_ready_reason\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t2Y\n\rStatusService\x12H\n\tGetStatus\x12\x1c.explore.v1.GetStatusRequest\x1a\x1d.explore.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x65xplore/v1/status.proto\x12\nexplore.v1\"+\n\x10GetStatusRequest\x12\x17\n\x0fpinned_versions\x18\x01 \x03(\t\"\xae\x01\n\x11GetStatusResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x18\n\x10software_version\x18\x02 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x03 \x01(\t\x12\x15\n\rstarted_at_ms\x18\x04 \x01(\x03\x12\x18\n\x10not_ready_reason\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x17\n\x0f\x62undle_versions\x18\x07 \x03(\t2Y\n\rStatusService\x12H\n\tGetStatus\x12\x1c.explore.v1.GetStatusRequest\x1a\x1d.explore.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explore.v1.status_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETSTATUSREQUEST']._serialized_start=39
-  _globals['_GETSTATUSREQUEST']._serialized_end=57
-  _globals['_GETSTATUSRESPONSE']._serialized_start=60
-  _globals['_GETSTATUSRESPONSE']._serialized_end=209
-  _globals['_STATUSSERVICE']._serialized_start=211
-  _globals['_STATUSSERVICE']._serialized_end=300
+  _globals['_GETSTATUSREQUEST']._serialized_end=82
+  _globals['_GETSTATUSRESPONSE']._serialized_start=85
+  _globals['_GETSTATUSRESPONSE']._serialized_end=259
+  _globals['_STATUSSERVICE']._serialized_start=261
+  _globals['_STATUSSERVICE']._serialized_end=350
 # @@protoc_insertion_point(module_scope)

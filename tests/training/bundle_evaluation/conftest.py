@@ -41,7 +41,8 @@ def log(dataset: Dataset) -> JudgedLog:
 
 @pytest.fixture(scope="session")
 def opened(trained: Workspace) -> OpenedBundle:
-    return OpenedBundle.open(trained.bundles().open_current(FINGERPRINT))
+    store = trained.bundles()
+    return OpenedBundle.open(store.open(store.active_version(), FINGERPRINT))
 
 
 @pytest.fixture(scope="session")
