@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from functools import partial
 
@@ -30,7 +31,7 @@ from gateway.value_model import check_weights
 from protos.explore.v1 import feed_pb2, feedback_pb2
 from protos.explore.v1.feed_pb2_grpc import add_ExploreServiceServicer_to_server
 from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_server
-from serving.channels import RankingClient, RetrievalClient, open_channel
+from serving.channels import RankingClient, RetrievalClient, StageConnection
 from serving.errors import ConfigError
 from serving.holder import Holder, load_current
 from serving.items import open_items
@@ -43,6 +44,8 @@ from serving.watched import WatchedFile
 EXPLORE = feed_pb2.DESCRIPTOR.services_by_name["ExploreService"].full_name
 FEEDBACK = feedback_pb2.DESCRIPTOR.services_by_name["FeedbackService"].full_name
 
+_log = logging.getLogger(__name__)
+
 
 class Gateway:
     """Channels, state client and the pipeline of the current bundle."""
@@ -51,18 +54,20 @@ class Gateway:
         self._config = config
         self._valkey = valkey.asyncio.from_url(config.valkey_url)
         self._store = UserStateStore(self._valkey)
-        self._channels: list[grpc.aio.Channel] = []
+        self._connections: list[StageConnection] = []
         self._pipelines = Holder[Pipeline]()
         self._clock: Clock = wall_clock
         file = config.takedown_file
         self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
-        self._retrieval = RetrievalClient(self._channel(config.retrieval_address))
+        self._retrieval = RetrievalClient(self._connect("retrieval", config.retrieval_address))
         addresses = {
             Stage.PRERANK: config.prerank_address,
             Stage.RANK: config.rank_address,
             Stage.RERANK: config.rerank_address,
         }
-        self._rankers = {stage: RankingClient(self._channel(at), stage.value) for stage, at in addresses.items()}
+        self._rankers = {
+            stage: RankingClient(self._connect(stage.value, at), stage.value) for stage, at in addresses.items()
+        }
         self._funnel_log = self._open_funnel_log()
 
     def service(self) -> Service:
@@ -113,21 +118,23 @@ class Gateway:
     def _note(self) -> str:
         refused = "" if self._takedowns is None else self._takedowns.refused
         notes = [f"a changed file is refused, what was before goes on: {refused}"] if refused else []
+        notes += [f"{at.stage}: {trouble}" for at in self._connections if (trouble := at.replicas.trouble())]
         notes += [] if self._funnel_log is None else [self._funnel_log.note()]
         return "; ".join(notes)
 
     def _now(self) -> int:
         return self._clock()
 
-    def _channel(self, address: str) -> grpc.aio.Channel:
-        channel = open_channel(address, self._config.max_message_bytes)
-        self._channels.append(channel)
-        return channel
+    def _connect(self, stage: str, addresses: str) -> StageConnection:
+        connection = StageConnection(stage, addresses, self._config.calls, self._config.max_message_bytes)
+        self._connections.append(connection)
+        return connection
 
     async def _close(self) -> None:
         if self._funnel_log is not None:
             await self._funnel_log.close()
-        await asyncio.gather(self._valkey.aclose(), *(channel.close(None) for channel in self._channels))
+        _log.info("closing", extra={"calls": [connection.snapshot() for connection in self._connections]})
+        await asyncio.gather(self._valkey.aclose(), *(connection.close() for connection in self._connections))
 
 
 def build(config: GatewayConfig, telemetry: Telemetry) -> Service:
