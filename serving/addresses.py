@@ -44,5 +44,8 @@ StageAddress = Annotated[str, AfterValidator(_check)]
 
 async def resolve(host: str, port: int) -> list[str]:
     """HOST:PORT of every A and AAAA record, in a fixed order. Raises OSError if the name cannot be looked up."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # what Python says of a label that is too long for any name
+        raise OSError(str(error)) from error
     return sorted({f"[{at[0]}]:{port}" if family == socket.AF_INET6 else f"{at[0]}:{port}" for family, *_, at in found})

@@ -62,7 +62,7 @@ class Breaker:
             self._in_a_row = 0
             self._window.add(_GOOD)
         elif outcome is not Outcome.UNKNOWN:
-            self._in_a_row += outcome is Outcome.LOST
+            self._in_a_row += 1
             self._window.add(_BAD)
             if self._too_many():
                 self._open(self._policy.open_s)

@@ -12,8 +12,8 @@ class BreakerPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    failures_in_a_row: int = Field(default=5, ge=1)  # calls that nobody answered
-    failure_share: float = Field(default=0.5, gt=0, le=1)  # of the calls in the window, late ones included
+    failures_in_a_row: int = Field(default=5, ge=1)  # calls without an answer, late ones included
+    failure_share: float = Field(default=0.5, gt=0, le=1)  # of the calls in the window
     window_s: Seconds = 10.0
     window_calls: int = Field(default=20, ge=1)  # fewer say nothing about a share
     # A stage that is back is used again within two seconds: 1 s of these, and 1 s at most between two attempts to connect.

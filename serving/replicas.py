@@ -146,7 +146,8 @@ class Replicas:
         lost = [e for e in self._endpoints.values() if e.breaker.is_open or e.state() in _DOWN]
         parts = [f"{len(lost)} of {len(self._endpoints)} endpoints open"] if lost else []
         parts += [f"last error of {e.address}: {e.last_error}" for e in lost if e.last_error][-1:]
-        return ", ".join([*parts, *([self._problem] if self._problem else [])])
+        nobody = "" if self._endpoints or self._problem else f"{self.addresses} has no address"
+        return ", ".join(part for part in (*parts, self._problem, nobody) if part)
 
     async def close(self) -> None:
         """Ends all calls and closes all channels."""

@@ -31,6 +31,7 @@ async def test_every_address_of_a_name_is_found_in_a_form_that_can_be_called() -
     assert await resolve("::1", 7) == ["[::1]:7"]
 
 
-async def test_a_name_that_nobody_has_is_an_error() -> None:
+@pytest.mark.parametrize("host", ["nobody.invalid", "x" * 70, "a..b"])
+async def test_a_name_that_nobody_can_have_is_an_error(host: str) -> None:
     with pytest.raises(OSError):
-        await resolve("nobody.invalid", 7)
+        await resolve(host, 7)

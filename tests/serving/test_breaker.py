@@ -30,34 +30,31 @@ def opened() -> tuple[Breaker, FakeClock]:
     return made, clock
 
 
-def test_lost_calls_in_a_row_open_it_and_an_answer_between_them_does_not() -> None:
+def test_calls_without_an_answer_in_a_row_open_it_and_an_answer_between_them_does_not() -> None:
     made, _ = breaker()
-    for outcome in (Outcome.LOST, Outcome.LOST, Outcome.ANSWERED, Outcome.LOST, Outcome.LOST):
+    for outcome in (Outcome.LOST, Outcome.LATE, Outcome.ANSWERED, Outcome.LATE, Outcome.LOST):
         call(made, outcome)
     assert made.allows()
     call(made, Outcome.LOST)
     assert (made.is_open, made.allows()) == (True, False)
 
 
-def test_late_calls_count_as_a_share_only() -> None:
+def test_many_failures_between_answers_open_it_too() -> None:
     made, _ = breaker()
-    for _ in range(4):
-        call(made, Outcome.ANSWERED)
-    for _ in range(3):
-        call(made, Outcome.LATE)
-    assert made.allows()  # 3 of 7 calls, and 7 say nothing about a share
+    for outcome in [Outcome.ANSWERED, Outcome.LATE, Outcome.LOST] * 2 + [Outcome.ANSWERED]:
+        call(made, outcome)
+    assert made.allows()  # 4 of 7 calls, and 7 say nothing about a share
     call(made, Outcome.LATE)
     assert not made.allows()
 
 
 def test_failures_of_long_ago_do_not_count() -> None:
     made, clock = breaker()
-    for _ in range(7):
-        call(made, Outcome.LATE)
+    for outcome in [Outcome.ANSWERED, Outcome.LATE, Outcome.LATE] * 2:
+        call(made, outcome)
     clock.advance(10.0)
-    for _ in range(6):
-        call(made, Outcome.ANSWERED)
-    call(made, Outcome.LATE)
+    for outcome in [Outcome.LATE, Outcome.LATE, *[Outcome.ANSWERED] * 6]:
+        call(made, outcome)
     assert made.allows()
 
 

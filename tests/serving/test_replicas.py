@@ -12,7 +12,7 @@ import pytest
 from protos.explore.v1.ranking_pb2_grpc import RankingServiceStub
 from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
-from serving.call_policy import CallPolicy
+from serving.call_policy import BreakerPolicy, CallPolicy
 from serving.calling import StageCalls
 from serving.channels import RankingClient, open_channel
 from serving.errors import DeadlineExceeded, Unavailable
@@ -122,6 +122,23 @@ async def test_where_nobody_listens_the_first_call_says_why_and_the_breaker_reme
             await client.rank(REQUEST, TIMEOUT_S)
 
 
+async def test_a_connection_that_is_back_is_used_at_once_however_long_the_breaker_would_wait() -> None:
+    replica = Replica()
+    async with running(replica) as listed:
+        await replica.stop()
+        breaker = BreakerPolicy(failures_in_a_row=1, open_s=3600, max_open_s=3600)
+        async with connected(listed, NO_HEDGES.model_copy(update={"breaker": breaker})) as connection:
+            client = RankingClient(connection, "rank")
+            for message in ("Connect", "1 of 1 endpoints open"):
+                with pytest.raises(Unavailable, match=message):
+                    await client.rank(REQUEST, TIMEOUT_S)
+            await replica.start()
+            ((_, channel),) = connection.replicas.endpoints()
+            while await settled(channel) is not grpc.ChannelConnectivity.READY:
+                await channel.wait_for_state_change(grpc.ChannelConnectivity.TRANSIENT_FAILURE)
+            await client.rank(REQUEST, TIMEOUT_S)
+
+
 async def test_addresses_that_come_are_used_and_those_that_go_are_not() -> None:
     old, new = Replica(), Replica()
     async with running(old) as first, running(new) as second:
@@ -184,6 +201,17 @@ async def test_a_name_that_was_never_found_is_unavailable_at_once() -> None:
     name.addresses = OSError("no such name")
     async with named(name) as (_, calls):
         with pytest.raises(Unavailable, match=r"rank is unavailable: rank\.test cannot be looked up: no such name"):
+            await ask(calls)
+
+
+async def test_a_name_without_an_address_is_unavailable_until_it_has_one() -> None:
+    async with running(Replica()) as first:
+        name = Name()
+        async with named(name) as (_, calls):
+            with pytest.raises(Unavailable, match=r"rank is unavailable: dns:///rank\.test:1 has no address"):
+                await ask(calls)
+            name.addresses = [first]
+            await name.looked_up_again()
             await ask(calls)
 
 
