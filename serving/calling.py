@@ -145,8 +145,8 @@ class StageCalls:
         try:
             response: Response = await self._answer(first, call)
         except AttemptFailed as failed:
-            if failed.status is grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._usual.add(timeout_s)  # it takes at least as long
+            if failed.status is grpc.StatusCode.DEADLINE_EXCEEDED and timeout_s >= (self._usual.value() or 0.0):
+                self._usual.add(timeout_s)  # it takes at least as long; a caller in a hurry says nothing about that
             raise failed.ours(self._stage, timeout_s, request.bundle_version) from failed
         self._usual.add(self._now() - began)
         return response

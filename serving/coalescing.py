@@ -92,6 +92,7 @@ class Coalescer(Generic[Request, Response]):
     async def close(self) -> None:
         """Cancels the calls that are out; whoever waits is told."""
         members = [*self._waiting, *(waiter for batch in self._batches.values() for waiter in batch.members)]
+        self._waiting.clear()
         _fail(members, Unavailable(self._stage, "the caller is closing"))
         for task in self._batches:
             task.cancel()

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
@@ -272,6 +272,7 @@ async def test_closing_tells_whoever_waits() -> None:
 steps = st.lists(st.sampled_from(["ask", "ask", "finish", "fail", "cancel"]), max_size=40)
 
 
+@settings(max_examples=50)
 @given(steps, st.integers(1, 3), st.integers(2, 4), st.randoms(use_true_random=False))
 def test_in_any_order_everybody_gets_an_own_answer_and_no_call_is_one_too_many(
     steps: Sequence[str], width: int, batch_users: int, random: Any

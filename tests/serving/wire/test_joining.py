@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.actions import Action
@@ -97,6 +97,7 @@ async def answers(requests: Sequence[RankRequest]) -> list[RankResponse]:
     return responses
 
 
+@settings(max_examples=50)
 @given(rank_requests())
 def test_shared_answers_are_bit_for_bit_those_of_calls_alone(requests: list[RankRequest]) -> None:
     (shared,) = asyncio.run(answers([RANK.join(requests)]))
