@@ -36,8 +36,6 @@ class CallCounts:
     """What became of the calls of one stage since the start."""
 
     calls: int = 0  # without retries and hedges
-    batches: int = 0  # calls that carried several requests
-    batched: int = 0  # requests that they carried
     retries: int = 0
     hedges: int = 0
     hedges_won: int = 0

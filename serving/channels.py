@@ -17,7 +17,7 @@ import grpc.aio
 from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc
 from serving.call_policy import CallPolicy
 from serving.calling import ChannelCalls, Method, StageCalls
-from serving.coalescing import Coalescer, Joining
+from serving.coalescing import BatchCounts, Coalescer, Joining
 from serving.replicas import Replicas
 from serving.wire.joining import RankJoining, RetrieveJoining
 
@@ -66,17 +66,17 @@ class StageConnection:
         send = partial(self.calls.call, method)
         if self.policy.batch_users == 1:
             return send
-        coalescer = Coalescer(self.stage, send, joining, self._width, self.policy, self.calls.counts)
+        coalescer = Coalescer(self.stage, send, joining, self._width, self.policy)
         self._coalescers.append(coalescer)
         return coalescer.call
 
     def snapshot(self) -> dict[str, int | float | str]:
         """What became of the calls since the start, how many endpoints there are now, and what is wrong with them."""
-        counts = self.calls.counts
+        shared = [asdict(coalescer.counts) for coalescer in self._coalescers]
         return {
             "stage": self.stage,
-            **asdict(counts),
-            "mean_batch": counts.batched / counts.batches if counts.batches else 0.0,
+            **asdict(self.calls.counts),
+            **{name: sum(counts[name] for counts in shared) for name in asdict(BatchCounts())},
             "endpoints": len(self.replicas.endpoints()),
             "usable_endpoints": self.replicas.usable(),
             "trouble": self.replicas.trouble(),

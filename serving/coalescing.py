@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from serving.call_policy import CallPolicy
-from serving.calling import CallCounts
 from serving.deadline import Clock
 from serving.errors import BundleNotHeld, DeadlineExceeded, Overloaded, StageContractViolation, StageFailed, Unavailable
+from serving.hedging import RecentQuantile
 from serving.wire.joining import NotJoinable
 
 Request = TypeVar("Request", bound=Any)
@@ -22,6 +22,7 @@ Response = TypeVar("Response")
 
 # What one member of a batch may have brought about: nobody is to pay for a neighbour.
 _SOMEBODYS_FAULT = (StageFailed, BundleNotHeld, StageContractViolation, NotJoinable)
+_TYPICAL, _ENOUGH_CALLS = 0.5, 20  # how long a call takes is known after so many
 
 
 class Joining(Protocol[Request, Response]):
@@ -40,8 +41,18 @@ class _Waiter(Generic[Request, Response]):
     request: Request
     key: Hashable | None  # None: goes alone
     ends: float
+    timeout_s: float
     answer: asyncio.Future[Response]
     batch: _Batch[Request, Response] | None = None  # None while it is queued
+
+
+@dataclass
+class BatchCounts:
+    """How requests shared calls since the start."""
+
+    batches: int = 0  # calls that carried several requests
+    batched: int = 0  # requests that they carried
+    hopeless: int = 0  # requests that were given up in the queue, before any work
 
 
 @dataclass(eq=False)
@@ -60,11 +71,12 @@ class Coalescer(Generic[Request, Response]):
         joining: Joining[Request, Response],
         width: Callable[[], int],
         policy: CallPolicy,
-        counts: CallCounts,
+        now: Clock = time.monotonic,
     ) -> None:
+        self.counts = BatchCounts()
         self._stage, self._send, self._joining, self._width = stage, send, joining, width
-        self._policy, self._counts = policy, counts
-        self._now: Clock = time.monotonic
+        self._policy, self._now = policy, now
+        self._typical = RecentQuantile(_TYPICAL, _ENOUGH_CALLS)
         self._out = 0
         self._waiting: dict[_Waiter[Request, Response], None] = {}  # in order; whoever leaves is gone at once
         self._batches: dict[asyncio.Task[None], _Batch[Request, Response]] = {}
@@ -74,11 +86,15 @@ class Coalescer(Generic[Request, Response]):
         if not timeout_s > 0:
             raise DeadlineExceeded(self._stage, 0.0)
         if not self._waiting and self._out < self._width():
-            return await self._send_now(request, timeout_s)
+            self._out += 1
+            try:
+                return await self._timed(request, timeout_s)
+            finally:
+                self._returned()
         if len(self._waiting) >= self._policy.max_waiting:
             raise Overloaded(f"{self._stage}: {len(self._waiting)} requests wait for it already")
         answer = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(request, self._joining.key(request), self._now() + timeout_s, answer)
+        waiter = _Waiter(request, self._joining.key(request), self._now() + timeout_s, timeout_s, answer)
         self._waiting[waiter] = None
         self._dispatch()
         try:
@@ -98,12 +114,11 @@ class Coalescer(Generic[Request, Response]):
             task.cancel()
         await asyncio.gather(*self._batches, return_exceptions=True)
 
-    async def _send_now(self, request: Request, timeout_s: float) -> Response:
-        self._out += 1
-        try:
-            return await self._send(request, timeout_s)
-        finally:
-            self._returned()
+    async def _timed(self, request: Request, timeout_s: float) -> Response:
+        began = self._now()
+        response = await self._send(request, timeout_s)
+        self._typical.add(self._now() - began)
+        return response
 
     def _leave(self, waiter: _Waiter[Request, Response]) -> None:
         """Whoever has an answer, no time left or no caller any more. The last one to leave a call ends it."""
@@ -120,6 +135,8 @@ class Coalescer(Generic[Request, Response]):
         self._dispatch()
 
     def _dispatch(self) -> None:
+        if self._waiting and self._out < self._width():
+            self._give_up_the_hopeless()
         while self._waiting and self._out < self._width():
             batch = _Batch(self._take())
             for waiter in batch.members:
@@ -133,6 +150,14 @@ class Coalescer(Generic[Request, Response]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._batches[task]
         self._returned()
+
+    def _give_up_the_hopeless(self) -> None:
+        """Whoever has less time left than a call takes would only be in the way of those who can still be served."""
+        soonest = self._now() + (self._typical.value() or 0.0)
+        for waiter in [waiter for waiter in self._waiting if waiter.ends < soonest]:
+            del self._waiting[waiter]
+            self.counts.hopeless += 1
+            _fail([waiter], DeadlineExceeded(self._stage, waiter.timeout_s))
 
     def _take(self) -> list[_Waiter[Request, Response]]:
         """The longest waiting request, and those behind it that fit into its call."""
@@ -169,12 +194,12 @@ class Coalescer(Generic[Request, Response]):
 
     async def _ask(self, members: Sequence[_Waiter[Request, Response]], timeout_s: float) -> list[Response]:
         if len(members) == 1:
-            return [await self._send(members[0].request, timeout_s)]
+            return [await self._timed(members[0].request, timeout_s)]
         requests = [member.request for member in members]
         joined = self._joining.join(requests)
-        self._counts.batches += 1
-        self._counts.batched += len(requests)
-        return self._joining.part(self._stage, await self._send(joined, timeout_s), requests)
+        self.counts.batches += 1
+        self.counts.batched += len(requests)
+        return self._joining.part(self._stage, await self._timed(joined, timeout_s), requests)
 
     def _one_by_one(self, batch: _Batch[Request, Response]) -> None:
         """Puts whoever still waits at the head of the queue, each to go alone."""

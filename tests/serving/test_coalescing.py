@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from serving.call_policy import CallPolicy
-from serving.calling import CallCounts
 from serving.channels import RankingClient
 from serving.coalescing import Coalescer
 from serving.errors import BundleNotHeld, DeadlineExceeded, Overloaded, StageFailed, Unavailable
@@ -22,6 +21,7 @@ from serving.holder import Holder
 from serving.ranking import RankingServicer
 from serving.scorer import Scorer
 from serving.telemetry import NoTelemetry
+from serving.testing import FakeClock
 from serving.wire.joining import RankJoining
 from tests.serving.batches import rank_request
 from tests.serving.doubles import TasteScorer
@@ -37,9 +37,10 @@ class Stage:
     def __init__(self, width: int = 1, **policy: Any) -> None:
         self.calls: list[tuple[RankRequest, float, asyncio.Future[RankResponse]]] = []
         self.cancelled = 0
-        self.counts = CallCounts()
+        self.clock = FakeClock()
         rules = BATCHING.model_copy(update=policy)
-        self.coalescer = Coalescer("rank", self._send, RankJoining(), lambda: width, rules, self.counts)
+        self.coalescer = Coalescer("rank", self._send, RankJoining(), lambda: width, rules, self.clock)
+        self.counts = self.coalescer.counts
 
     async def _send(self, request: RankRequest, timeout_s: float) -> RankResponse:
         told = asyncio.get_running_loop().create_future()
@@ -173,6 +174,24 @@ async def test_a_request_whose_time_ends_or_whose_caller_goes_while_it_waits_cos
     assert stage.users() == [["a"], ["d"]]
     await stage.finish(1)
     assert (await stays).offsets == [0, 1]
+
+
+async def test_whoever_cannot_be_served_in_time_any_more_makes_room_before_any_work() -> None:
+    stage = Stage()
+    for call in range(20):  # a call takes two seconds
+        await stage.asks(asking("a"))
+        stage.clock.advance(2.0)
+        await stage.finish(call)
+    await stage.asks(asking("b"))
+    (hopeless,) = await stage.asks(asking("c"), timeout_s=100.0)
+    (served,) = await stage.asks(asking("d"), timeout_s=101.1)
+    stage.clock.advance(99.0)
+    await stage.finish(20)
+    with pytest.raises(DeadlineExceeded, match="rank did not answer within 100000 ms"):
+        await hopeless
+    assert (stage.users()[20:], stage.counts.hopeless) == ([["b"], ["d"]], 1)
+    await stage.finish(21)
+    assert (await served).offsets == [0, 1]
 
 
 async def test_a_call_ends_when_the_last_of_its_members_has_gone() -> None:
@@ -312,7 +331,7 @@ async def test_over_the_wire_a_shared_answer_is_that_of_a_call_alone() -> None:
     async with running(Replica(servicer.Rank)) as address, connected(address, BATCHING) as connection:
         client = RankingClient(connection, "rank")
         alone = [await client.rank(request, TIMEOUT_S) for request in requests]
-        assert connection.snapshot()["mean_batch"] == 0
+        assert connection.snapshot()["batches"] == 0
         shared = await asyncio.gather(*(client.rank(request, TIMEOUT_S) for request in requests))
         snapshot = connection.snapshot()
     await servicer.close()
