@@ -22,7 +22,8 @@ Response = TypeVar("Response")
 
 # What one member of a batch may have brought about: nobody is to pay for a neighbour.
 _SOMEBODYS_FAULT = (StageFailed, BundleNotHeld, StageContractViolation, NotJoinable)
-_TYPICAL, _ENOUGH_CALLS = 0.5, 20  # how long a call takes is known after so many
+# How long nearly every call takes, from few and recent ones: a queue that believes in slow calls for long gives up too much.
+_NEARLY_ALL, _ENOUGH_CALLS, _RECENT_CALLS = 0.9, 5, 64
 
 
 class Joining(Protocol[Request, Response]):
@@ -76,7 +77,7 @@ class Coalescer(Generic[Request, Response]):
         self.counts = BatchCounts()
         self._stage, self._send, self._joining, self._width = stage, send, joining, width
         self._policy, self._now = policy, now
-        self._typical = RecentQuantile(_TYPICAL, _ENOUGH_CALLS)
+        self._typical = RecentQuantile(_NEARLY_ALL, _ENOUGH_CALLS, _RECENT_CALLS)
         self._out = 0
         self._waiting: dict[_Waiter[Request, Response], None] = {}  # in order; whoever leaves is gone at once
         self._batches: dict[asyncio.Task[None], _Batch[Request, Response]] = {}
@@ -115,9 +116,14 @@ class Coalescer(Generic[Request, Response]):
         await asyncio.gather(*self._batches, return_exceptions=True)
 
     async def _timed(self, request: Request, timeout_s: float) -> Response:
-        began = self._now()
-        response = await self._send(request, timeout_s)
-        self._typical.add(self._now() - began)
+        began, answered = self._now(), False
+        try:
+            response = await self._send(request, timeout_s)
+            answered = True
+        finally:
+            took_s = self._now() - began
+            if answered or took_s >= (self._typical.value() or 0.0):  # one that was given up takes at least as long
+                self._typical.add(took_s)
         return response
 
     def _leave(self, waiter: _Waiter[Request, Response]) -> None:

@@ -10,25 +10,25 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_KEPT = 1024
-_REFRESH = 32  # the order of a thousand numbers moves little in as many calls
+_STALE = 32  # one new duration in so many moves a quantile little, and sorting costs something
 
 
 class RecentQuantile:
-    """A quantile of the last 1,024 durations, at most 32 of them out of date."""
+    """A quantile of the last `kept` durations; one in 32 of them may not count yet."""
 
-    def __init__(self, q: float, least: int) -> None:
-        """`q` in (0, 1); fewer than `least` durations have no quantile."""
+    def __init__(self, q: float, least: int, kept: int = 1024) -> None:
+        """`q` in (0, 1); fewer than `least` durations, at most `kept`, have no quantile."""
         self._q, self._least = q, least
-        self._seconds = deque[float](maxlen=_KEPT)
-        self._count = 0
+        self._seconds = deque[float](maxlen=kept)
+        self._new = 0  # since the value was taken
         self._value: float | None = None
 
     def add(self, seconds: float) -> None:
         """One more duration."""
         self._seconds.append(seconds)
-        self._count += 1
-        if self._count == self._least or (self._count > self._least and self._count % _REFRESH == 0):
+        self._new += 1
+        if len(self._seconds) >= self._least and self._new * _STALE >= len(self._seconds):
+            self._new = 0
             ordered = sorted(self._seconds)
             self._value = ordered[min(math.ceil(self._q * len(ordered)), len(ordered)) - 1]
 
