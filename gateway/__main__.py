@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -37,7 +38,7 @@ from protos.explore.v1 import feed_pb2, feedback_pb2
 from protos.explore.v1.feed_pb2_grpc import add_ExploreServiceServicer_to_server
 from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_server
 from serving.bundle_follower import BundleFollower, Source
-from serving.channels import RankingClient, RetrievalClient, open_channel
+from serving.channels import RankingClient, RetrievalClient, StageConnection
 from serving.errors import ConfigError
 from serving.holder import Holder
 from serving.items import open_items
@@ -50,6 +51,8 @@ from serving.watched import WatchedFile
 EXPLORE = feed_pb2.DESCRIPTOR.services_by_name["ExploreService"].full_name
 FEEDBACK = feedback_pb2.DESCRIPTOR.services_by_name["FeedbackService"].full_name
 
+_log = logging.getLogger(__name__)
+
 
 class Gateway:
     """Channels, state client and the pipeline of the current bundle."""
@@ -58,25 +61,25 @@ class Gateway:
         self._config = config
         self._valkey = valkey.asyncio.from_url(config.valkey_url)
         self._store = UserStateStore(self._valkey)
-        self._endpoints: list[Endpoint] = []
         self._pipelines = Holder[Pipeline](config.bundle_pin_s)
+        self._connections: list[StageConnection] = []
         self._clock: Clock = wall_clock
         self._clock_start_ms: int | None = None  # where the data clock began
         file = config.takedown_file
         self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
-        self._retrieval = RetrievalClient(self._channel(RETRIEVAL, config.retrieval_address))
+        self._retrieval = RetrievalClient(self._connect(RETRIEVAL, config.retrieval_address))
         addresses = {
             Stage.PRERANK: config.prerank_address,
             Stage.RANK: config.rank_address,
             Stage.RERANK: config.rerank_address,
         }
         self._rankers = {
-            stage: RankingClient(self._channel(stage.value, at), stage.value) for stage, at in addresses.items()
+            stage: RankingClient(self._connect(stage.value, at), stage.value) for stage, at in addresses.items()
         }
         self._funnel_log = self._open_funnel_log()
         self._choice = self._open_experiments()
         source = Source(BundleStore(config.bundle_root), FINGERPRINT)
-        gate = StageBundles(lambda: self._endpoints, config.bundle_wait_s)
+        gate = StageBundles(self._endpoints, config.bundle_wait_s)
         self._follower = BundleFollower(source, self._pipeline, self._pipelines, config.bundle_poll_s, gate)
 
     def service(self) -> Service:
@@ -144,21 +147,26 @@ class Gateway:
         refused = "" if self._takedowns is None else self._takedowns.refused
         notes = [f"a changed file is refused, what was before goes on: {refused}"] if refused else []
         notes += [f"experiments: {note}"] if (note := self._choice.note()) else []
+        notes += [f"{at.stage}: {trouble}" for at in self._connections if (trouble := at.replicas.trouble())]
         notes += [] if self._funnel_log is None else [self._funnel_log.note()]
         return "; ".join(note for note in (*notes, self._follower.note()) if note)
 
     def _now(self) -> int:
         return self._clock()
 
-    def _channel(self, stage: str, address: str) -> grpc.aio.Channel:
-        channel = open_channel(address, self._config.max_message_bytes)
-        self._endpoints.append(Endpoint(stage, address, channel))
-        return channel
+    def _endpoints(self) -> list[Endpoint]:
+        return [Endpoint(at.stage, *endpoint) for at in self._connections for endpoint in at.replicas.endpoints()]
+
+    def _connect(self, stage: str, addresses: str) -> StageConnection:
+        connection = StageConnection(stage, addresses, self._config.calls, self._config.max_message_bytes)
+        self._connections.append(connection)
+        return connection
 
     async def _close(self) -> None:
         if self._funnel_log is not None:
             await self._funnel_log.close()
-        await asyncio.gather(self._valkey.aclose(), *(each.channel.close(None) for each in self._endpoints))
+        _log.info("closing", extra={"calls": [connection.snapshot() for connection in self._connections]})
+        await asyncio.gather(self._valkey.aclose(), *(connection.close() for connection in self._connections))
 
 
 def build(config: GatewayConfig, telemetry: Telemetry) -> Service:

@@ -12,6 +12,8 @@ from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from features.schema import Stage
 from gateway.diversity import DiversityConfig
 from gateway.random_slots import RandomSlots
+from serving.addresses import StageAddress
+from serving.call_policy import CallPolicy
 from serving.config import Address, Seconds, ServiceConfig
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -55,10 +57,11 @@ class GatewayConfig(ServiceConfig):
     """The gateway's settings; the environment variable of `page_size` is EXPLORE_PAGE_SIZE, and so on."""
 
     listen: Address = "127.0.0.1:50050"
-    retrieval_address: str = "127.0.0.1:50051"
-    prerank_address: str = "127.0.0.1:50052"
-    rank_address: str = "127.0.0.1:50053"
-    rerank_address: str = "127.0.0.1:50054"
+    retrieval_address: StageAddress = "127.0.0.1:50051"  # or several, or dns:///HOST:PORT
+    prerank_address: StageAddress = "127.0.0.1:50052"
+    rank_address: StageAddress = "127.0.0.1:50053"
+    rerank_address: StageAddress = "127.0.0.1:50054"
+    calls: CallPolicy = CallPolicy()  # how each of them is called
     valkey_url: str = "redis://127.0.0.1:6379/0"
 
     funnel: Funnel = Funnel()
@@ -114,4 +117,10 @@ class GatewayConfig(ServiceConfig):
     def _page_fits(self) -> GatewayConfig:
         if self.page_size > self.max_page_size:
             raise ValueError(f"page_size {self.page_size} is more than the last stage keeps ({self.max_page_size})")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_calls_fit(self) -> GatewayConfig:
+        if self.calls.batch_mb >= self.max_message_mb:
+            raise ValueError(f"batch_mb {self.calls.batch_mb:g} must be below max_message_mb {self.max_message_mb}")
         return self

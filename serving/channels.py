@@ -1,18 +1,29 @@
-"""How one service calls another: channels, and clients that turn gRPC's errors into ours. No retries: the caller has a budget."""
+"""How one service calls another: channels, connections to all replicas of a stage, and clients with one method each.
+
+client ─► Coalescer (requests that wait share a call) ─► StageCalls (one attempt or two) ─► Replicas (which endpoint) ─► channel
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
 from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retrieval_pb2_grpc
-from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageFailed, Unavailable
+from serving.call_policy import CallPolicy
+from serving.calling import ChannelCalls, Method, StageCalls
+from serving.coalescing import BatchCounts, Coalescer, Joining
+from serving.replicas import Replicas
+from serving.wire.joining import RankJoining, RetrieveJoining
 
+Request = TypeVar("Request")
 Response = TypeVar("Response")
+Ask = Callable[[Request, float], Awaitable[Response]]
 
 # Every address behind the name gets its share, and a server that says NOT_SERVING gets nothing.
 _SERVICE_CONFIG = json.dumps(
@@ -33,58 +44,94 @@ def open_channel(address: str, max_message_bytes: int = 16 * 1024 * 1024) -> grp
             ("grpc.keepalive_timeout_ms", 2_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 2_000),
+            ("grpc.min_reconnect_backoff_ms", 1_000),  # an address that swallows packets is given up after this time
+            ("grpc.max_reconnect_backoff_ms", 1_000),
+            ("grpc.use_local_subchannel_pool", 1),  # a new channel does not inherit the backoff of an old one
         ],
     )
 
 
-class RetrievalClient:
-    """Calls RetrievalService over a channel that somebody else closes."""
+class StageConnection:
+    """Everything between a client and the replicas of one stage. Must be made inside the event loop, and closed."""
 
-    def __init__(self, channel: grpc.aio.Channel, stage: str = "retrieval") -> None:
+    def __init__(self, stage: str, addresses: str, policy: CallPolicy, max_message_bytes: int) -> None:
+        """Raises ValueError unless `addresses` is HOST:PORT, dns:///HOST:PORT or a list of them."""
+        self.stage, self.policy = stage, policy
+        self.replicas = Replicas(addresses, partial(open_channel, max_message_bytes=max_message_bytes), policy)
+        self.calls = StageCalls(stage, self.replicas, policy)
+        self._coalescers: list[Coalescer[Any, Any]] = []
+
+    def asker(self, method: Method[Response], joining: Joining[Request, Response]) -> Ask[Request, Response]:
+        """A function that asks the stage. Raises CallError."""
+        send = partial(self.calls.call, method)
+        if self.policy.batch_users == 1:
+            return send
+        coalescer = Coalescer(self.stage, send, joining, self._width, self.policy)
+        self._coalescers.append(coalescer)
+        return coalescer.call
+
+    def snapshot(self) -> dict[str, int | float | str]:
+        """What became of the calls since the start, how many endpoints there are now, and what is wrong with them."""
+        shared = [asdict(coalescer.counts) for coalescer in self._coalescers]
+        return {
+            "stage": self.stage,
+            **asdict(self.calls.counts),
+            **{name: sum(counts[name] for counts in shared) for name in asdict(BatchCounts())},
+            "endpoints": len(self.replicas.endpoints()),
+            "usable_endpoints": self.replicas.usable(),
+            "trouble": self.replicas.trouble(),
+        }
+
+    async def close(self) -> None:
+        """Ends all calls and closes all channels."""
+        for coalescer in self._coalescers:
+            await coalescer.close()
+        await self.replicas.close()
+
+    def _width(self) -> int:
+        return max(self.replicas.usable(), 1) * self.policy.calls_per_endpoint
+
+
+class RetrievalClient:
+    """Calls RetrievalService, over replicas or over a single channel; somebody else closes them."""
+
+    def __init__(self, via: grpc.aio.Channel | StageConnection, stage: str = "retrieval") -> None:
         self.stage = stage
-        self._stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+        self._ask = _asker(via, stage, _retrieve, RetrieveJoining())
 
     async def retrieve(
         self, request: retrieval_pb2.RetrieveRequest, timeout_s: float
     ) -> retrieval_pb2.RetrieveResponse:
         """The answer, unchecked (`wire.decode_retrieve_response` checks it). Raises CallError."""
-        method: Callable[..., Awaitable[retrieval_pb2.RetrieveResponse]] = self._stub.Retrieve
-        return await _call(self.stage, method, request, timeout_s)
+        return await self._ask(request, timeout_s)
 
 
 class RankingClient:
-    """Calls RankingService over a channel that somebody else closes."""
+    """Calls RankingService, over replicas or over a single channel; somebody else closes them."""
 
-    def __init__(self, channel: grpc.aio.Channel, stage: str) -> None:
+    def __init__(self, via: grpc.aio.Channel | StageConnection, stage: str) -> None:
         self.stage = stage
-        self._stub = ranking_pb2_grpc.RankingServiceStub(channel)
+        self._ask = _asker(via, stage, _rank, RankJoining())
 
     async def rank(self, request: ranking_pb2.RankRequest, timeout_s: float) -> ranking_pb2.RankResponse:
         """The answer, unchecked (`wire.decode_rank_response` checks it). Raises CallError."""
-        method: Callable[..., Awaitable[ranking_pb2.RankResponse]] = self._stub.Rank
-        return await _call(self.stage, method, request, timeout_s)
+        return await self._ask(request, timeout_s)
 
 
-async def _call(stage: str, method: Callable[..., Awaitable[Response]], request: Any, timeout_s: float) -> Response:
-    if not timeout_s > 0:
-        raise DeadlineExceeded(stage, 0.0)
-    try:
-        return await method(request, timeout=timeout_s)
-    except grpc.aio.AioRpcError as error:
-        raise _ours(stage, error, timeout_s, request.bundle_version) from error
+def _asker(
+    via: grpc.aio.Channel | StageConnection, stage: str, method: Method[Response], joining: Joining[Request, Response]
+) -> Ask[Request, Response]:
+    if isinstance(via, StageConnection):
+        return via.asker(method, joining)
+    return partial(ChannelCalls(stage, via).call, method)
 
 
-def _ours(stage: str, error: grpc.aio.AioRpcError, timeout_s: float, bundle_version: str) -> CallError:
-    status, detail = error.code(), error.details() or ""
-    match status:
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(stage, timeout_s)
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
-            return Unavailable(stage, detail)
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return Overloaded(f"{stage}: {detail}")
-        case grpc.StatusCode.FAILED_PRECONDITION:
-            return BundleNotHeld(bundle_version, ())
-        case _:
-            return StageFailed(stage, status, detail)
+def _retrieve(channel: grpc.aio.Channel) -> Callable[..., Awaitable[retrieval_pb2.RetrieveResponse]]:
+    method: Callable[..., Awaitable[retrieval_pb2.RetrieveResponse]]
+    method = retrieval_pb2_grpc.RetrievalServiceStub(channel).Retrieve
+    return method
+
+
+def _rank(channel: grpc.aio.Channel) -> Callable[..., Awaitable[ranking_pb2.RankResponse]]:
+    method: Callable[..., Awaitable[ranking_pb2.RankResponse]] = ranking_pb2_grpc.RankingServiceStub(channel).Rank
+    return method

@@ -23,14 +23,15 @@ PREFIX = "EXPLORE_"
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})")
 
 
-def _check_address(address: str) -> str:
+def check_address(address: str) -> str:
+    """The address if it is HOST:PORT. Raises ValueError."""
     match = _ADDRESS.fullmatch(address)
     if match is None or int(match[2]) > 65535:
         raise ValueError("must be HOST:PORT, for example 127.0.0.1:50051 or [::]:50051")
     return address
 
 
-Address = Annotated[str, AfterValidator(_check_address)]
+Address = Annotated[str, AfterValidator(check_address)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from features.schema import Stage
 from gateway.config import Funnel, GatewayConfig, StagePlan
 from gateway.random_slots import NO_RANDOM_SLOTS
+from serving.call_policy import CallPolicy
 
 
 def test_the_default_funnel_is_the_published_one() -> None:
@@ -54,3 +55,14 @@ def test_nothing_is_random_unless_it_is_asked_for() -> None:
 def test_a_page_larger_than_the_last_stage_is_refused() -> None:
     with pytest.raises(ValidationError, match="more than the last stage keeps"):
         GatewayConfig(page_size=51)
+
+
+def test_an_address_that_cannot_be_called_is_refused() -> None:
+    assert GatewayConfig(rank_address="a:1,dns:///b:2").rank_address == "a:1,dns:///b:2"
+    with pytest.raises(ValidationError, match="must be HOST:PORT or dns:///HOST:PORT"):
+        GatewayConfig(rank_address="localhost")
+
+
+def test_a_shared_call_that_no_message_can_hold_is_refused() -> None:
+    with pytest.raises(ValidationError, match="batch_mb 16 must be below max_message_mb 16"):
+        GatewayConfig(calls=CallPolicy(batch_mb=16))

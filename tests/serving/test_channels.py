@@ -11,10 +11,12 @@ import pytest
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest
+from serving.call_policy import CallPolicy
 from serving.channels import RankingClient, RetrievalClient, open_channel
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageFailed, Unavailable
 from serving.testing import serve
 from tests.serving.doubles import answering
+from tests.serving.replicas import Replica, connected, hang, running
 
 
 async def failing(status: grpc.StatusCode) -> CallError:
@@ -94,3 +96,25 @@ async def test_cancelling_the_caller_is_no_failure_of_the_stage() -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+
+
+@pytest.mark.parametrize("replicated", [False, True])
+async def test_a_client_that_goes_away_ends_the_calls_made_for_it(replicated: bool) -> None:
+    stage = Replica(hang)
+    async with running(stage) as address, open_channel(address) as channel, connected(address, CallPolicy()) as several:
+        client = RankingClient(several if replicated else channel, "rank")
+
+        async def relay(request: RankRequest, context: Any) -> RankResponse:
+            return await client.rank(request, 30.0)
+
+        async with serve(answering(relay)) as front:
+            call = asyncio.create_task(RankingClient(front, "gateway").rank(RankRequest(), 30.0))
+            await stage.entered.wait()
+            call.cancel()
+            await stage.cancelled.wait()
+
+
+async def test_retrieval_is_called_over_replicas_too() -> None:
+    async with running(Replica()) as address, connected(address, CallPolicy()) as connection:
+        with pytest.raises(StageFailed, match="UNIMPLEMENTED"):
+            await RetrievalClient(connection).retrieve(RetrieveRequest(), 5.0)

@@ -1,0 +1,51 @@
+"""Where the replicas of a stage are: HOST:PORT, a list of them, or dns:///HOST:PORT for every address behind a name."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from serving.config import check_address
+
+DNS = "dns:///"
+
+Resolver = Callable[[str, int], Awaitable[list[str]]]  # host and port to HOST:PORT of every address
+
+
+def split(addresses: str) -> tuple[list[str], list[tuple[str, int]]]:
+    """The fixed HOST:PORT, each once, and the names to look up. Raises ValueError that says what is allowed."""
+    fixed, names = list[str](), list[tuple[str, int]]()
+    for part in (part.strip() for part in addresses.split(",")):
+        try:
+            address = check_address(part.removeprefix(DNS))
+        except ValueError as error:
+            raise ValueError(
+                f"{part!r} must be HOST:PORT or {DNS}HOST:PORT; several are separated by commas"
+            ) from error
+        if part.startswith(DNS):
+            host, _, port = address.rpartition(":")
+            names.append((host.strip("[]"), int(port)))
+        else:
+            fixed.append(address)
+    return list(dict.fromkeys(fixed)), list(dict.fromkeys(names))
+
+
+def _check(addresses: str) -> str:
+    split(addresses)
+    return addresses
+
+
+StageAddress = Annotated[str, AfterValidator(_check)]
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """HOST:PORT of every A and AAAA record, in a fixed order. Raises OSError if the name cannot be looked up."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # what Python says of a label that is too long for any name
+        raise OSError(str(error)) from error
+    return sorted({f"[{at[0]}]:{port}" if family == socket.AF_INET6 else f"{at[0]}:{port}" for family, *_, at in found})

@@ -1,0 +1,381 @@
+"""Requests that share calls: who waits, who goes together, and that nobody pays for a neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
+from serving.call_policy import CallPolicy
+from serving.channels import RankingClient
+from serving.coalescing import Coalescer
+from serving.errors import BundleNotHeld, DeadlineExceeded, Overloaded, StageFailed, Unavailable
+from serving.holder import Holder
+from serving.ranking import RankingServicer
+from serving.scorer import Scorer
+from serving.telemetry import NoTelemetry
+from serving.testing import FakeClock
+from serving.wire.joining import RankJoining
+from tests.serving.batches import rank_request
+from tests.serving.doubles import TasteScorer
+from tests.serving.replicas import Replica, all_rows, connected, hang, running
+
+TIMEOUT_S = 10.0
+BATCHING = CallPolicy(hedge_quantile=None, calls_per_endpoint=1)
+
+
+class Stage:
+    """A stage whose calls return when the test says so, in any order."""
+
+    def __init__(self, width: int = 1, **policy: Any) -> None:
+        self.calls: list[tuple[RankRequest, float, asyncio.Future[RankResponse]]] = []
+        self.cancelled = 0
+        self.clock = FakeClock()
+        rules = BATCHING.model_copy(update=policy)
+        self.coalescer = Coalescer("rank", self._send, RankJoining(), lambda: width, rules, self.clock)
+        self.counts = self.coalescer.counts
+
+    async def _send(self, request: RankRequest, timeout_s: float) -> RankResponse:
+        told = asyncio.get_running_loop().create_future()
+        self.calls.append((request, timeout_s, told))
+        try:
+            return await told
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    def users(self) -> list[list[str]]:
+        """The users of every call so far."""
+        return [[user.user_id for user in request.users] for request, _, _ in self.calls]
+
+    async def finish(self, call: int, error: Exception | None = None) -> None:
+        """Lets a call return, and whoever waits for that react."""
+        request, _, told = self.calls[call]
+        if error is None:
+            told.set_result(await all_rows(request, None))
+        else:
+            told.set_exception(error)
+        await settle()
+
+    async def asks(self, *requests: RankRequest, timeout_s: float = TIMEOUT_S) -> list[asyncio.Task[RankResponse]]:
+        """Asks them in this order."""
+        tasks = [asyncio.create_task(self.coalescer.call(request, timeout_s)) for request in requests]
+        await settle()
+        return tasks
+
+
+async def settle() -> None:
+    """Lets everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def asking(name: str, rows: int = 1, version: str = "") -> RankRequest:
+    request = rank_request([[1.0] * rows])
+    request.users[0].user_id, request.bundle_version = name, version
+    return request
+
+
+async def test_a_lone_request_is_sent_as_it_is_before_anything_else_runs() -> None:
+    stage, request = Stage(), asking("a")
+    asked = asyncio.create_task(stage.coalescer.call(request, TIMEOUT_S))
+    await asyncio.sleep(0)
+    assert stage.calls[0][0] is request
+    await stage.finish(0)
+    assert (await asked).offsets == [0, 1]
+    assert stage.counts.batches == 0
+
+
+async def test_what_comes_while_a_call_is_out_leaves_together_when_it_returns() -> None:
+    stage = Stage()
+    asked = await stage.asks(*(asking(name, rows) for rows, name in enumerate("abcd")))
+    assert stage.users() == [["a"]]
+    await stage.finish(0)
+    assert stage.users() == [["a"], ["b", "c", "d"]]
+    await stage.finish(1)
+    assert [list((await answer).offsets) for answer in asked] == [[0, 0], [0, 1], [0, 2], [0, 3]]
+    assert (stage.counts.batches, stage.counts.batched) == (1, 3)
+
+
+async def test_as_many_calls_are_out_as_there_is_width() -> None:
+    stage = Stage(width=2)
+    await stage.asks(*(asking(name) for name in "abcd"))
+    assert stage.users() == [["a"], ["b"]]
+    await stage.finish(1)
+    assert stage.users() == [["a"], ["b"], ["c", "d"]]
+    await stage.coalescer.close()
+
+
+async def test_requests_for_another_bundle_or_with_features_go_apart() -> None:
+    stage = Stage()
+    features = asking("f", version="v1")
+    features.with_features = True
+    await stage.asks(
+        asking("a"), asking("b", version="v1"), features, asking("c", version="v2"), asking("d", version="v1")
+    )
+    for call in range(4):
+        await stage.finish(call)
+    assert stage.users() == [["a"], ["b", "d"], ["f"], ["c"]]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({"batch_users": 2}, [["a"], ["b", "c"], ["d", "e"]]),
+        ({"batch_mb": 1e-9}, [["a"], ["b"], ["c"], ["d"], ["e"]]),
+    ],
+)
+async def test_a_call_holds_only_so_much(policy: dict[str, Any], expected: list[list[str]]) -> None:
+    stage = Stage(**policy)
+    await stage.asks(*(asking(name) for name in "abcde"))
+    for call in range(len(expected)):
+        await stage.finish(call)
+    assert stage.users() == expected
+
+
+async def test_a_shared_call_has_the_time_of_its_most_patient_member_and_each_keeps_its_own() -> None:
+    stage = Stage()
+    first, *_ = await stage.asks(asking("a"))
+    (hasty,) = await stage.asks(asking("b"), timeout_s=0.01)
+    (patient,) = await stage.asks(asking("c"), timeout_s=60.0)
+    await stage.finish(0)
+    assert 50.0 < stage.calls[1][1] <= 60.0
+    with pytest.raises(DeadlineExceeded, match="rank did not answer within 10 ms"):
+        await hasty
+    await stage.finish(1)
+    assert (await first, await patient)[1].offsets == [0, 1]
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
+async def test_a_request_without_time_is_not_queued(timeout_s: float) -> None:
+    stage = Stage()
+    (asked,) = await stage.asks(asking("a"), timeout_s=timeout_s)
+    with pytest.raises(DeadlineExceeded):
+        await asked
+    assert stage.calls == []
+
+
+async def test_a_request_whose_time_ends_or_whose_caller_goes_while_it_waits_costs_no_work() -> None:
+    stage = Stage()
+    await stage.asks(asking("a"))
+    (late,) = await stage.asks(asking("b"), timeout_s=1e-3)
+    gone, stays = await stage.asks(asking("c"), asking("d"))
+    gone.cancel()
+    with pytest.raises(DeadlineExceeded):
+        await late
+    await stage.finish(0)
+    assert stage.users() == [["a"], ["d"]]
+    await stage.finish(1)
+    assert (await stays).offsets == [0, 1]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_whoever_cannot_be_served_in_time_any_more_makes_room_before_any_work(answered: bool) -> None:
+    stage = Stage()
+    for call in range(20):  # a call takes two seconds, or more than its caller would wait
+        (asked,) = await stage.asks(asking("a"))
+        stage.clock.advance(2.0)
+        await stage.finish(call) if answered else asked.cancel()
+        await settle()
+    await stage.asks(asking("b"))
+    (hopeless,) = await stage.asks(asking("c"), timeout_s=100.0)
+    (served,) = await stage.asks(asking("d"), timeout_s=101.1)
+    stage.clock.advance(99.0)
+    await stage.finish(20)
+    with pytest.raises(DeadlineExceeded, match="rank did not answer within 100000 ms"):
+        await hopeless
+    assert (stage.users()[20:], stage.counts.hopeless) == ([["b"], ["d"]], 1)
+    await stage.finish(21)
+    assert (await served).offsets == [0, 1]
+
+
+async def test_a_stage_that_is_fast_again_is_believed_soon() -> None:
+    stage = Stage()
+    for call in range(164):
+        await stage.asks(asking("a"))
+        stage.clock.advance(2.0 if call < 100 else 0.01)
+        await stage.finish(call)
+    await stage.asks(asking("b"))
+    (queued,) = await stage.asks(asking("c"), timeout_s=1.0)
+    await stage.finish(164)
+    await stage.finish(165)
+    assert (await queued).offsets == [0, 1]
+
+
+async def test_a_call_ends_when_the_last_of_its_members_has_gone() -> None:
+    stage = Stage()
+    _, *members = await stage.asks(*(asking(name) for name in "abc"))
+    await stage.finish(0)
+    members[0].cancel()
+    await settle()
+    assert stage.cancelled == 0
+    members[1].cancel()
+    await settle()
+    assert stage.cancelled == 1
+    (after,) = await stage.asks(asking("d"))  # the call has made room
+    await stage.finish(2)
+    assert (await after).offsets == [0, 1]
+
+
+async def test_a_lone_call_ends_with_its_caller_and_makes_room() -> None:
+    stage = Stage()
+    first, second = await stage.asks(asking("a"), asking("b"))
+    first.cancel()
+    await settle()
+    assert (stage.cancelled, stage.users()) == (1, [["a"], ["b"]])
+    await stage.finish(1)
+    assert (await second).offsets == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StageFailed("rank", grpc.StatusCode.INVALID_ARGUMENT, "users[1]"),
+        StageFailed("rank", grpc.StatusCode.INTERNAL, "boom"),
+        BundleNotHeld("", ()),
+    ],
+)
+async def test_what_may_be_one_members_fault_is_asked_again_one_by_one(error: Exception) -> None:
+    stage = Stage()
+    asked = await stage.asks(*(asking(name) for name in "abcd"))
+    await stage.finish(0)
+    (behind,) = await stage.asks(asking("e"))
+    await stage.finish(1, error)
+    await stage.finish(2)
+    await stage.finish(3, error)
+    await stage.finish(4)
+    await stage.finish(5)
+    assert stage.users() == [["a"], ["b", "c", "d"], ["b"], ["c"], ["d"], ["e"]]
+    outcomes = await asyncio.gather(*asked, behind, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [
+        RankResponse,
+        RankResponse,
+        type(error),
+        RankResponse,
+        RankResponse,
+    ]
+
+
+async def test_an_answer_that_fits_nobody_is_asked_for_again_one_by_one() -> None:
+    stage = Stage()
+    _, *members = await stage.asks(*(asking(name) for name in "abc"))
+    await stage.finish(0)
+    stage.calls[1][2].set_result(RankResponse(offsets=[0, 0]))
+    await settle()
+    for call in (2, 3):
+        await stage.finish(call)
+    assert [list((await member).offsets) for member in members] == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("error", [Unavailable("rank", "gone"), Overloaded("rank: full"), TypeError("bug")])
+async def test_what_is_nobodys_fault_is_everybodys_answer(error: Exception) -> None:
+    stage = Stage()
+    _, *members = await stage.asks(*(asking(name) for name in "abc"))
+    await stage.finish(0)
+    await stage.finish(1, error)
+    assert await asyncio.gather(*members, return_exceptions=True) == [error, error]
+    assert len(stage.calls) == 2
+
+
+async def test_only_so_many_wait() -> None:
+    stage = Stage(max_waiting=2)
+    *_, turned_away = await stage.asks(*(asking(name) for name in "abcd"))
+    with pytest.raises(Overloaded, match="rank: 2 requests wait for it already"):
+        await turned_away
+    await stage.coalescer.close()
+
+
+async def test_closing_tells_whoever_waits() -> None:
+    stage = Stage(width=2)
+    *_, shared, another = await stage.asks(*(asking(name) for name in "abcd"))
+    await stage.finish(0)
+    (queued,) = await stage.asks(asking("e"))
+    await stage.coalescer.close()
+    for waiter in (shared, another, queued):
+        with pytest.raises(Unavailable, match="closing"):
+            await waiter
+
+
+steps = st.lists(st.sampled_from(["ask", "ask", "finish", "fail", "cancel"]), max_size=40)
+
+
+@settings(max_examples=50)
+@given(steps, st.integers(1, 3), st.integers(2, 4), st.integers(0, 2**32))
+def test_in_any_order_everybody_gets_an_own_answer_and_no_call_is_one_too_many(
+    steps: Sequence[str], width: int, batch_users: int, seed: int
+) -> None:
+    async def play() -> None:
+        random = Random(seed)
+        stage = Stage(width, batch_users=batch_users)
+        asked: dict[int, asyncio.Task[RankResponse]] = {}
+        out = deque[int]()
+        for number, step in enumerate(steps):
+            if step == "ask":
+                (asked[number],) = await stage.asks(asking(str(number), rows=number))
+            elif step == "cancel" and asked:
+                asked.pop(random.choice(list(asked))).cancel()
+                await settle()
+            elif step in {"finish", "fail"} and out:
+                position = random.randrange(len(out))
+                call = out[position]
+                del out[position]
+                failed = StageFailed("rank", grpc.StatusCode.INTERNAL, "boom")
+                await stage.finish(call, failed if step == "fail" and len(stage.calls[call][0].users) > 1 else None)
+            out = deque(call for call in range(len(stage.calls)) if not stage.calls[call][2].done())
+            assert len(out) <= width
+            assert all(len(request.users) <= batch_users for request, _, _ in stage.calls)
+        while open_calls := [call for call in range(len(stage.calls)) if not stage.calls[call][2].done()]:
+            await stage.finish(open_calls[0])
+        for number, answer in asked.items():
+            assert list((await answer).offsets) == [0, number]
+
+    asyncio.run(play())
+
+
+async def test_over_the_wire_a_shared_answer_is_that_of_a_call_alone() -> None:
+    requests = [asking(f"user-{n}", rows=n) for n in range(20)]
+    scorers = Holder[Scorer]()
+    scorers.put("v1", TasteScorer())
+    servicer = RankingServicer("rank", scorers, NoTelemetry())
+    async with running(Replica(servicer.Rank)) as address, connected(address, BATCHING) as connection:
+        client = RankingClient(connection, "rank")
+        alone = [await client.rank(request, TIMEOUT_S) for request in requests]
+        assert connection.snapshot()["batches"] == 0
+        shared = await asyncio.gather(*(client.rank(request, TIMEOUT_S) for request in requests))
+        snapshot = connection.snapshot()
+    await servicer.close()
+    for answer in (*alone, *shared):
+        answer.ClearField("timing")
+    assert shared == alone
+    assert (snapshot["batched"], snapshot["batches"], snapshot["calls"]) == (19, 2, 23)
+
+
+async def test_a_shared_call_is_cancelled_on_the_wire_when_all_its_callers_have_gone() -> None:
+    release = asyncio.Event()
+
+    async def wait(request: RankRequest, context: Any) -> RankResponse:
+        await release.wait()
+        return await all_rows(request, context)
+
+    replica = Replica(wait)
+    async with running(replica) as address, connected(address, BATCHING) as connection:
+        client = RankingClient(connection, "rank")
+        calls = [asyncio.create_task(client.rank(asking(name), TIMEOUT_S)) for name in "abc"]
+        await replica.entered.wait()
+        replica.entered.clear()
+        replica.answer = hang
+        release.set()
+        await calls[0]
+        await replica.entered.wait()
+        assert [user.user_id for user in replica.requests[1].users] == ["b", "c"]
+        for call in calls[1:]:
+            call.cancel()
+        await replica.cancelled.wait()
