@@ -63,6 +63,7 @@ class GatewayConfig(ServiceConfig):
     funnel: Funnel = Funnel()
     page_size: int = Field(default=25, ge=1)
     deadline_s: Seconds = 1.0  # for callers without one, and the most that a caller gets
+    page_reserve: Share = 0.05  # of the deadline, kept from the stages: for making, remembering and sending the page
     state_timeout_s: Seconds = 0.1  # for one read or write of user state
     value_weights: str = "default"  # name of a table in the bundle
     diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)

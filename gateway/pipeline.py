@@ -34,7 +34,7 @@ class Pipeline:
 
     async def page(self, request: FeedRequest, budget: Budget, trace: Trace) -> Page:
         """One page. Whatever fails on the way is recorded in the trace and made up for; nothing but a bug raises."""
-        user = await self.users.load(request, trace)
+        user = await self.users.load(request, budget, trace)
         call = Call(request, user, self.policy.weights, self.bundle_version, budget, trace)
 
         standing = await self.sourcing.source(call)
@@ -44,6 +44,7 @@ class Pipeline:
         with trace.timed("diversity", len(standing.candidates)) as run:
             items = compose(standing, request, self.policy, trace)
             run.candidates_out = len(items)
-        await self.users.remember(request, np.array([item.media_id for item in items], dtype=np.int64), trace)
+        shown_N = np.array([item.media_id for item in items], dtype=np.int64)
+        await self.users.remember(request, shown_N, budget, trace)
         self.after_page(call, items)
         return Page(items, self.bundle_version, user.cold, next_token(request, items))

@@ -34,7 +34,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         batch = decode_retrieve_request(request)
         self._check_counts(batch)
         held = self._engines.held(batch.bundle_version)
-        sourced = await self._retrieve(held.value, batch)
+        sourced = await self._retrieve(held.value, batch, context.time_remaining())
         response = retrieval_pb2.RetrieveResponse(
             candidates=encode_candidates(sourced.candidates),
             bundle_version=held.version,
@@ -54,9 +54,9 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
             b = int(np.argmax(batch.count_B > self._max_count))
             raise InvalidArgument(f"counts[{b}]", f"is {batch.count_B[b]}, must be at most {self._max_count}")
 
-    async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch) -> Sourced:
+    async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch, left_s: float | None) -> Sourced:
         seen_B = np.split(batch.seen.media_id_S, batch.seen.offsets[1:-1])
-        return await self._worker.run(engine.retrieve, batch.contexts, seen_B, batch.count_B)
+        return await self._worker.run_within(left_s, engine.retrieve, batch.contexts, seen_B, batch.count_B)
 
 
 def encode_reports(reports: SourcingReports) -> list[retrieval_pb2.SourcingReport]:
