@@ -14,6 +14,7 @@ from bundles.store import BundleStore
 from features.dense import FINGERPRINT
 from features.schema import Stage
 from features.user_state import UserStateStore
+from gateway.admission import GatewayCalls
 from gateway.clock import Clock, clock_from, wall_clock
 from gateway.config import GatewayConfig
 from gateway.fallback import PopularMedia
@@ -68,7 +69,9 @@ class Gateway:
     def service(self) -> Service:
         """Both public services; ready once the bundle is loaded and its pipeline stands."""
         names = (EXPLORE, FEEDBACK)
-        return Service(names, self._register, self._load, self._close, self._pipelines.versions, self._note)
+        return Service(
+            names, self._register, self._load, self._close, self._pipelines.versions, self._note, GatewayCalls()
+        )
 
     def _register(self, server: grpc.aio.Server) -> None:
         add_ExploreServiceServicer_to_server(ExploreServicer(self._pipelines, self._config, self._now), server)
