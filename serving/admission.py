@@ -24,9 +24,7 @@ from serving.deadline import Clock
 from serving.errors import CallError, DeadlineExceeded, Expired, Overloaded
 from serving.telemetry import Telemetry
 
-_MAY_WAIT = (
-    0.2  # of the time that a call has left when it comes: what is made of the rest should not be made in a hurry
-)
+_MAY_WAIT = 0.3  # of the time that a call has left when it comes: the rest must do for the work
 _ABOUT_ALL = 0.95  # of its time: a call cancelled after that ran late; before, its caller lost interest
 LOW_LATER_S = 0.2
 _HALF_LIFE_S = 1.0  # of the memory of who came and who was sent away

@@ -209,7 +209,7 @@ async def test_a_call_that_would_have_no_time_left_by_then_is_told_not_to_try_ag
     for _ in range(3):
         (call,) = await calls(door, HIGH)
         await call.end()
-    made = await calls(door, HIGH, HIGH, HIGH, left_s=0.8)
+    made = await calls(door, HIGH, HIGH, HIGH, left_s=0.6)
     assert shed(made[2]).pushback_ms == DO_NOT_RETRY
 
 
