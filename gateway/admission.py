@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from protos.explore.v1 import feed_pb2
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
 from serving.admission import Calls, Priority
+from serving.concurrency import Outcome
 
 GET_FEED = f"/{feed_pb2.DESCRIPTOR.services_by_name['ExploreService'].full_name}/GetFeed"
 
@@ -25,8 +26,12 @@ class GatewayCalls(Calls):
         except DecodeError:
             return Priority.HIGH
 
-    def typical(self, response: Any) -> bool:
-        """False for a page that lost a stage: a stage that hangs would look like load, and sending users away would not help it."""
+    def outcome(self, response: Any) -> Outcome:
+        """The time of a page that lost a stage is no measure: a stage that hangs would look like load, and sending users away
+        would not heal it. But a page that lost one to the deadline may have been one too many."""
         if not isinstance(response, GetFeedResponse):
-            return True
-        return all(entry.reason == feed_pb2.DEGRADATION_REASON_UNDER_DELIVERED for entry in response.degradations)
+            return Outcome.DONE
+        reasons = {entry.reason for entry in response.degradations} - {feed_pb2.DEGRADATION_REASON_UNDER_DELIVERED}
+        if feed_pb2.DEGRADATION_REASON_DEADLINE in reasons:
+            return Outcome.MISSED
+        return Outcome.UNTYPICAL if reasons else Outcome.DONE

@@ -2,7 +2,7 @@
 
 Behind the door runs what the adaptive limit allows. Before it waits a short queue, higher priority first, then first come. Whoever
 cannot be served in time is told so at once, while there is time to do something else, instead of after having waited: a call waits
-only if, at the rate at which calls leave, it would be let in with most of its time left. A queue that is full gives up the newest
+only if, at the rate at which calls leave, it would be let in with enough of its time left. A queue that is full gives up the newest
 of its lowest priority.
 """
 
@@ -24,7 +24,6 @@ from serving.deadline import Clock
 from serving.errors import CallError, DeadlineExceeded, Expired, Overloaded
 from serving.telemetry import Telemetry
 
-_MAY_WAIT = 0.3  # of the time that a call has left when it comes: the rest must do for the work
 _ABOUT_ALL = 0.95  # of its time: a call cancelled after that ran late; before, its caller lost interest
 LOW_LATER_S = 0.2
 _HALF_LIFE_S = 1.0  # of the memory of who came and who was sent away
@@ -51,16 +50,16 @@ class Calls:
         """By the full method name and the request's bytes: which calls go first when not all can."""
         return Priority.HIGH
 
-    def typical(self, response: Any) -> bool:
-        """False for an answer that came without the usual work: the time it took says nothing about load."""
-        return True
+    def outcome(self, response: Any) -> Outcome:
+        """What an answer says about load; one that came without the usual work says nothing by the time it took."""
+        return Outcome.DONE
 
 
 @dataclass
 class Passage:
-    """A call behind the door; whoever runs it sets `typical` to False if its time says nothing about load."""
+    """A call behind the door; whoever runs it may say that its end means something else than that it is done."""
 
-    typical: bool = True
+    outcome: Outcome = Outcome.DONE
 
 
 @dataclass(eq=False)
@@ -73,6 +72,14 @@ class _Waiting:
     let_in: asyncio.Future[Running] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+@dataclass(frozen=True)
+class Queue:
+    """How many calls may wait, and for how much of the time that they have left when they come."""
+
+    length: int = 32
+    wait_share: float = 1.0
+
+
 class Door:
     """The way into one service. All of it runs on one event loop."""
 
@@ -80,11 +87,11 @@ class Door:
         self,
         name: str,
         limit: ConcurrencyLimit,
-        queue_length: int,
+        queue: Queue,
         telemetry: Telemetry,
         now: Clock = time.monotonic,
     ) -> None:
-        self._name, self._limit, self._queue_length, self._now = name, limit, queue_length, now
+        self._name, self._limit, self._bounds, self._now = name, limit, queue, now
         self._telemetry = telemetry
         self._queue: list[_Waiting] = []  # in the order in which they go in; short, so a list will do
         self._tally = _Tally(now)
@@ -107,7 +114,7 @@ class Door:
         passage = Passage()
         try:
             yield passage
-            outcome = Outcome.DONE if passage.typical else Outcome.UNTYPICAL
+            outcome = passage.outcome
         except (DeadlineExceeded, Expired):
             outcome = Outcome.MISSED
             raise
@@ -155,10 +162,10 @@ class Door:
             raise
 
     def _worth_waiting(self, wait_s: float, left_s: float) -> bool:
-        return wait_s <= _MAY_WAIT * left_s and wait_s + self._limit.usual_s <= left_s
+        return wait_s <= self._bounds.wait_share * left_s and wait_s + self._limit.usual_s <= left_s
 
     def _make_room(self, priority: Priority, left_s: float) -> None:
-        room = self._queue_length if priority is Priority.HIGH else self._queue_length // 2
+        room = self._bounds.length if priority is Priority.HIGH else self._bounds.length // 2
         if len(self._queue) < room:
             return
         lower = [other for other in self._queue if other.priority is Priority.LOW and priority is Priority.HIGH]

@@ -25,7 +25,7 @@ WINDOW_S = 0.1  # the limit moves at most once per window,
 WINDOW_CALLS = 10  # and only on so many calls: the median of fewer is noise
 STALE_S = 30.0  # a measure of the unloaded latency that is older is taken again
 _STEEPEST = 0.5  # one slow window, a garbage collection say, does not close the door
-_AFTER_MISSES = 0.9  # when calls run out of time although latency looks well
+_AFTER_MISSES = 0.8  # when calls run out of time although the latency of the others looks well
 _MISSED_SHARE = 0.1  # of a window's calls
 _SMOOTHING = 0.5
 
@@ -34,7 +34,9 @@ class Outcome(Enum):
     """What the end of a call says about load."""
 
     DONE = auto()  # its latency counts
-    MISSED = auto()  # its caller's time ran out: counts as slow as it was, and against the limit
+    MISSED = (
+        auto()
+    )  # it ran out of time, as a whole or in part: fewer may run, gently, since the cause may lie elsewhere
     UNTYPICAL = auto()  # refused, failed or given up: how long that took says nothing
 
 
@@ -91,12 +93,13 @@ class ConcurrencyLimit:
         if outcome is Outcome.UNTYPICAL:
             return
         now = self._now()
-        latency_s = now - call.since
-        self._samples.append(latency_s)
-        self._missed += outcome is Outcome.MISSED
-        if alone:
-            self._learn_unloaded(latency_s, now)
-        if len(self._samples) >= WINDOW_CALLS and now - self._window_start >= WINDOW_S:
+        if outcome is Outcome.MISSED:
+            self._missed += 1
+        else:
+            self._samples.append(now - call.since)
+            if alone:
+                self._learn_unloaded(now - call.since, now)
+        if len(self._samples) + self._missed >= WINDOW_CALLS and now - self._window_start >= WINDOW_S:
             self._move(now)
 
     def _learn_unloaded(self, latency_s: float, now: float) -> None:
@@ -107,10 +110,11 @@ class ConcurrencyLimit:
             self._probing = False
 
     def _move(self, now: float) -> None:
-        self.usual_s = statistics.median(self._samples)
+        if self._samples:
+            self.usual_s = statistics.median(self._samples)
         if not self._probing and self._peak * 2 >= self._limit and self._unloaded_s > 0:
             gradient = self._bounds.tolerance * self._unloaded_s / self.usual_s if self.usual_s > 0 else 1.0
-            late = self._missed > _MISSED_SHARE * len(self._samples)
+            late = self._missed > _MISSED_SHARE * (len(self._samples) + self._missed)
             gradient = min(max(gradient, _STEEPEST), _AFTER_MISSES if late else 1.0)
             wanted = self._limit * gradient
             if self._peak >= int(self._limit) and not late:

@@ -33,6 +33,7 @@ def _check_address(address: str) -> str:
 
 Address = Annotated[str, AfterValidator(_check_address)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class ServiceConfig(BaseSettings):
@@ -52,6 +53,7 @@ class ServiceConfig(BaseSettings):
     limit_ceiling: int = Field(default=Bounds.ceiling, ge=1)
     limit_tolerance: float = Field(default=Bounds.tolerance, ge=1, allow_inf_nan=False)  # times the unloaded latency
     queue_length: int = Field(default=32, ge=0)  # calls that may wait for their turn; those beyond are shed
+    queue_wait_share: Share = 1.0  # of the time that a call has left: what would wait longer is shed at once
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     reflection: bool = True
     onnx_threads: int = Field(default=1, ge=1, le=256)  # per session

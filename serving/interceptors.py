@@ -86,7 +86,7 @@ class AdmissionInterceptor(UnaryInterceptor):
         async def behaviour(data: bytes, context: Any) -> Any:
             async with door.pass_through(self._calls.priority(method, data), context.time_remaining()) as passage:
                 response = await handler.unary_unary(data, context)
-                passage.typical = self._calls.typical(response)
+                passage.outcome = self._calls.outcome(response)
             return response
 
         return handler._replace(unary_unary=behaviour)

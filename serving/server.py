@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from bundles.errors import BundleError
 from protos.explore.v1 import status_pb2_grpc
 from serving import health, status
-from serving.admission import Calls, Door
+from serving.admission import Calls, Door, Queue
 from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
 from serving.errors import BindError, StartupError
@@ -119,7 +119,9 @@ class ServerHandle:
 
 
 def _door(name: str, config: ServiceConfig, telemetry: Telemetry) -> Door:
-    return Door(name, ConcurrencyLimit(config.limit_bounds), config.queue_length, telemetry)
+    return Door(
+        name, ConcurrencyLimit(config.limit_bounds), Queue(config.queue_length, config.queue_wait_share), telemetry
+    )
 
 
 def _options(config: ServiceConfig) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from gateway.admission import GET_FEED, GatewayCalls
 from protos.explore.v1.feed_pb2 import Degradation, GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feedback_pb2 import LogEventsResponse
 from serving.admission import Priority
+from serving.concurrency import Outcome
 
 LOG_EVENTS = "/explore.v1.FeedbackService/LogEvents"
 
@@ -27,19 +28,20 @@ def test_later_pages_stand_back(method: str, request_bytes: bytes, expected: Pri
 
 
 @pytest.mark.parametrize(
-    ("reasons", "typical"),
+    ("reasons", "outcome"),
     [
-        ([], True),
-        (["UNDER_DELIVERED"], True),
-        (["DEADLINE"], False),
-        (["UNDER_DELIVERED", "UNAVAILABLE"], False),
-        (["ERROR"], False),
+        ([], Outcome.DONE),
+        (["UNDER_DELIVERED"], Outcome.DONE),
+        (["DEADLINE"], Outcome.MISSED),
+        (["ERROR", "DEADLINE"], Outcome.MISSED),
+        (["UNDER_DELIVERED", "UNAVAILABLE"], Outcome.UNTYPICAL),
+        (["ERROR"], Outcome.UNTYPICAL),
     ],
 )
-def test_a_page_that_lost_a_stage_says_nothing_about_load(reasons: list[str], typical: bool) -> None:
-    lost = [Degradation(stage="rank", reason=f"DEGRADATION_REASON_{r}") for r in reasons]
-    assert GatewayCalls().typical(GetFeedResponse(degradations=lost)) is typical
+def test_a_page_that_lost_a_stage_is_no_measure_of_latency(reasons: list[str], outcome: Outcome) -> None:
+    lost = [Degradation(stage="rank", reason=f"DEGRADATION_REASON_{reason}") for reason in reasons]
+    assert GatewayCalls().outcome(GetFeedResponse(degradations=lost)) is outcome
 
 
-def test_every_answer_that_is_no_page_is_typical() -> None:
-    assert GatewayCalls().typical(LogEventsResponse())
+def test_every_answer_that_is_no_page_is_done() -> None:
+    assert GatewayCalls().outcome(LogEventsResponse()) is Outcome.DONE

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.admission import DO_NOT_RETRY, LOW_LATER_S, Door, Passage, Priority
-from serving.concurrency import STALE_S, WINDOW_CALLS, WINDOW_S, Bounds, ConcurrencyLimit
+from serving.admission import DO_NOT_RETRY, LOW_LATER_S, Door, Passage, Priority, Queue
+from serving.concurrency import STALE_S, WINDOW_CALLS, WINDOW_S, Bounds, ConcurrencyLimit, Outcome
 from serving.errors import DeadlineExceeded, Expired, InvalidArgument, Overloaded
 from serving.telemetry import MemoryTelemetry
 from serving.testing import FakeClock
@@ -46,12 +46,12 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def fixed(limit: int = 1, queue: int = 4, usual_s: float = 0.0) -> tuple[Door, FakeClock]:
+def fixed(limit: int = 1, queue: int = 4, usual_s: float = 0.0, wait_share: float = 0.3) -> tuple[Door, FakeClock]:
     """A door with a fixed limit, where calls usually take `usual_s`."""
     clock = FakeClock()
     learnt = ConcurrencyLimit(Bounds(limit, limit), clock)
     learnt.usual_s = usual_s
-    return Door("svc", learnt, queue, MemoryTelemetry(), clock), clock
+    return Door("svc", learnt, Queue(queue, wait_share), MemoryTelemetry(), clock), clock
 
 
 async def calls(door: Door, *priorities: Priority, left_s: float | None = None) -> list[Call]:
@@ -238,7 +238,7 @@ async def test_shedding_is_logged_when_it_begins_and_not_for_every_call(caplog: 
 
 async def test_telemetry_says_how_long_calls_waited_and_what_became_of_them() -> None:
     clock, telemetry = FakeClock(), MemoryTelemetry()
-    door = Door("svc", ConcurrencyLimit(Bounds(1, 1), clock), 1, telemetry, clock)
+    door = Door("svc", ConcurrencyLimit(Bounds(1, 1), clock), Queue(1), telemetry, clock)
     first, second, _third = await calls(door, HIGH, HIGH, HIGH)
     clock.advance(0.5)
     await first.end()
@@ -248,16 +248,16 @@ async def test_telemetry_says_how_long_calls_waited_and_what_became_of_them() ->
     assert {line.name for line in telemetry.snapshot()} == {"admission svc"}
 
 
-async def learn(door: Door, clock: FakeClock, ends: BaseException | None, typical: bool = True) -> None:
+async def learn(door: Door, clock: FakeClock, ends: BaseException | Outcome) -> None:
     """Bursts at the limit, each call of which takes a second and ends so."""
 
     async def call() -> None:
         async with door.pass_through(HIGH, 1.01) as passage:
-            passage.typical = typical
             entered.append(passage)
             await gate.wait()
-            if ends is not None:
+            if not isinstance(ends, Outcome):
                 raise ends
+            passage.outcome = ends
 
     for _ in range(4):
         gate, entered = asyncio.Event(), list[Passage]()
@@ -269,24 +269,35 @@ async def learn(door: Door, clock: FakeClock, ends: BaseException | None, typica
 
 
 @pytest.mark.parametrize(
-    ("ends", "typical", "counts"),
+    ("ends", "usual_s", "lowers"),
     [
-        (None, True, True),
-        (None, False, False),
-        (DeadlineExceeded("rank", 1.0), True, True),
-        (asyncio.CancelledError(), True, True),  # at the end of its time: it ran late
-        (InvalidArgument("x", "is wrong"), True, False),
-        (KeyError("bug"), True, False),
+        (Outcome.DONE, 1.0, False),
+        (Outcome.UNTYPICAL, 0.5, False),
+        (Outcome.MISSED, 0.5, True),
+        (DeadlineExceeded("rank", 1.0), 0.5, True),
+        (asyncio.CancelledError(), 0.5, True),  # at the end of its time: it ran late
+        (InvalidArgument("x", "is wrong"), 0.5, False),
+        (KeyError("bug"), 0.5, False),
     ],
     ids=str,
 )
 async def test_only_calls_that_ran_or_ran_late_say_something_about_load(
-    ends: BaseException | None, typical: bool, counts: bool
+    ends: BaseException | Outcome, usual_s: float, lowers: bool
 ) -> None:
     clock = FakeClock()
-    limit = ConcurrencyLimit(Bounds(WINDOW_CALLS, WINDOW_CALLS), clock)
-    await learn(Door("svc", limit, 100, MemoryTelemetry(), clock), clock, ends, typical)
-    assert (limit.usual_s, limit.running) == (1.0 if counts else 0.0, 0)
+    limit = ConcurrencyLimit(Bounds(WINDOW_CALLS // 2, 2 * WINDOW_CALLS, 100.0), clock)
+    limit._limit, limit._unloaded_s, limit.usual_s = float(WINDOW_CALLS), 0.5, 0.5
+    await learn(Door("svc", limit, Queue(), MemoryTelemetry(), clock), clock, ends)
+    assert (limit.usual_s, limit.limit < WINDOW_CALLS, limit.running) == (usual_s, lowers, 0)
+
+
+async def test_a_call_may_wait_as_long_as_its_service_says() -> None:
+    for wait_share, waits in ((0.3, False), (1.0, True)):
+        door, _ = fixed(usual_s=0.1, wait_share=wait_share)
+        made = await calls(door, HIGH, HIGH, HIGH, left_s=0.5)
+        assert (made[2].error() is None) == waits
+        for call in made:
+            call.task.cancel()
 
 
 async def test_a_caller_that_loses_interest_says_nothing_about_load() -> None:
@@ -316,7 +327,7 @@ def test_whatever_comes_no_place_is_lost_and_nobody_is_forgotten(
     async def story() -> None:
         clock = FakeClock()
         learnt = ConcurrencyLimit(Bounds(limit, limit + 3), clock)
-        door = Door("svc", learnt, queue, MemoryTelemetry(), clock)
+        door = Door("svc", learnt, Queue(queue, 0.5), MemoryTelemetry(), clock)
         made: list[Call] = []
         for what, which, left_s in steps:
             if what == "come":

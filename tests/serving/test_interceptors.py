@@ -18,7 +18,7 @@ from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving import admission
-from serving.admission import DO_NOT_RETRY, Calls, Door, Priority
+from serving.admission import DO_NOT_RETRY, Calls, Door, Priority, Queue
 from serving.concurrency import Bounds, ConcurrencyLimit
 from serving.errors import Expired, InvalidArgument, Overloaded, StageContractViolation
 from serving.interceptors import PUSHBACK, AdmissionInterceptor
@@ -224,7 +224,7 @@ async def test_a_call_that_comes_too_late_is_answered_without_work() -> None:
     async def never(request: bytes, context: Any) -> bytes:
         raise AssertionError("it began")
 
-    door = Door(RANKING, ConcurrencyLimit(Bounds()), 1, NoTelemetry())
+    door = Door(RANKING, ConcurrencyLimit(Bounds()), Queue(), NoTelemetry())
     handler = AdmissionInterceptor({RANKING: door}, Calls()).wrap(grpc.unary_unary_rpc_method_handler(never), METHOD)
     with pytest.raises(Expired):
         await handler.unary_unary(b"", Late())
