@@ -109,9 +109,9 @@ class Door:
         Raises Expired or Overloaded before anything was done. Cancelled while it waits, it leaves the queue.
         """
         patience_s = math.inf if left_s is None else left_s
+        late_from = self._now() + patience_s * _ABOUT_ALL
         call = await self._measured_enter(priority, patience_s)
-        outcome, late_from = Outcome.UNTYPICAL, self._now() + patience_s * _ABOUT_ALL
-        passage = Passage()
+        outcome, passage = Outcome.UNTYPICAL, Passage()
         try:
             yield passage
             outcome = passage.outcome

@@ -38,7 +38,7 @@ class Worker:
 
         def unless_over() -> T:
             if self._now() >= expires:
-                raise Expired(f"{self._name} did not come to it within {left_s} s")
+                raise Expired(f"{self._name} did not come to it in time")
             return work(*args, **kwargs)
 
         if self._waiting >= self._max_waiting:

@@ -291,6 +291,18 @@ async def test_only_calls_that_ran_or_ran_late_say_something_about_load(
     assert (limit.usual_s, limit.limit < WINDOW_CALLS, limit.running) == (usual_s, lowers, 0)
 
 
+async def test_the_time_that_a_call_waited_counts_as_its_time() -> None:
+    door, clock = fixed(wait_share=1.0)
+    running, waited = await calls(door, HIGH, HIGH, left_s=1.0)
+    clock.advance(0.5)
+    await running.end()
+    assert waited.inside
+    clock.advance(0.48)
+    waited.task.cancel()  # as gRPC does when the deadline is over
+    await turn()
+    assert door._limit._missed == 1
+
+
 async def test_a_call_may_wait_as_long_as_its_service_says() -> None:
     for wait_share, waits in ((0.3, False), (1.0, True)):
         door, _ = fixed(usual_s=0.1, wait_share=wait_share)
