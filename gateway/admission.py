@@ -33,5 +33,5 @@ class GatewayCalls(Calls):
             return Outcome.DONE
         reasons = {entry.reason for entry in response.degradations} - {feed_pb2.DEGRADATION_REASON_UNDER_DELIVERED}
         if feed_pb2.DEGRADATION_REASON_DEADLINE in reasons:
-            return Outcome.MISSED
+            return Outcome.HURRIED
         return Outcome.UNTYPICAL if reasons else Outcome.DONE

@@ -34,9 +34,10 @@ class Outcome(Enum):
     """What the end of a call says about load."""
 
     DONE = auto()  # its latency counts
-    MISSED = (
-        auto()
-    )  # it ran out of time, as a whole or in part: fewer may run, gently, since the cause may lie elsewhere
+    MISSED = auto()  # its caller's time ran out: fewer may run
+    # Answered in time, but a part of it ran out of time: as MISSED, if others were done meanwhile. If none was, something hangs,
+    # and fewer calls would not heal it.
+    HURRIED = auto()
     UNTYPICAL = auto()  # refused, failed or given up: how long that took says nothing
 
 
@@ -95,11 +96,13 @@ class ConcurrencyLimit:
         now = self._now()
         if outcome is Outcome.MISSED:
             self._missed += 1
+        elif outcome is Outcome.HURRIED:
+            self._hurried += 1
         else:
             self._samples.append(now - call.since)
             if alone:
                 self._learn_unloaded(now - call.since, now)
-        if len(self._samples) + self._missed >= WINDOW_CALLS and now - self._window_start >= WINDOW_S:
+        if self._seen() >= WINDOW_CALLS and now - self._window_start >= WINDOW_S:
             self._move(now)
 
     def _learn_unloaded(self, latency_s: float, now: float) -> None:
@@ -110,14 +113,15 @@ class ConcurrencyLimit:
             self._probing = False
 
     def _move(self, now: float) -> None:
+        gradient = 1.0
         if self._samples:
             self.usual_s = statistics.median(self._samples)
-        if not self._probing and self._peak * 2 >= self._limit and self._unloaded_s > 0:
             gradient = self._bounds.tolerance * self._unloaded_s / self.usual_s if self.usual_s > 0 else 1.0
-            late = self._missed > _MISSED_SHARE * (len(self._samples) + self._missed)
+        if not self._probing and self._peak * 2 >= self._limit and self._unloaded_s > 0:
+            late = self._missed + (self._hurried if self._samples else 0) > _MISSED_SHARE * self._seen()
             gradient = min(max(gradient, _STEEPEST), _AFTER_MISSES if late else 1.0)
             wanted = self._limit * gradient
-            if self._peak >= int(self._limit) and not late:
+            if self._peak >= int(self._limit) and not late and self._samples:
                 wanted += math.sqrt(self._limit)
             moved = self._limit + _SMOOTHING * (wanted - self._limit)
             self._limit = min(max(moved, float(self._bounds.floor)), float(self._bounds.ceiling))
@@ -125,8 +129,11 @@ class ConcurrencyLimit:
             self._probing = True
         self._start_window()
 
+    def _seen(self) -> int:
+        return len(self._samples) + self._missed + self._hurried
+
     def _start_window(self) -> None:
         self._window_start = self._now()
         self._samples: list[float] = []
-        self._missed = 0
+        self._missed = self._hurried = 0
         self._peak = self.running

@@ -32,8 +32,8 @@ def test_later_pages_stand_back(method: str, request_bytes: bytes, expected: Pri
     [
         ([], Outcome.DONE),
         (["UNDER_DELIVERED"], Outcome.DONE),
-        (["DEADLINE"], Outcome.MISSED),
-        (["ERROR", "DEADLINE"], Outcome.MISSED),
+        (["DEADLINE"], Outcome.HURRIED),
+        (["ERROR", "DEADLINE"], Outcome.HURRIED),
         (["UNDER_DELIVERED", "UNAVAILABLE"], Outcome.UNTYPICAL),
         (["ERROR"], Outcome.UNTYPICAL),
     ],

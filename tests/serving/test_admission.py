@@ -274,6 +274,7 @@ async def learn(door: Door, clock: FakeClock, ends: BaseException | Outcome) -> 
         (Outcome.DONE, 1.0, False),
         (Outcome.UNTYPICAL, 0.5, False),
         (Outcome.MISSED, 0.5, True),
+        (Outcome.HURRIED, 0.5, False),
         (DeadlineExceeded("rank", 1.0), 0.5, True),
         (asyncio.CancelledError(), 0.5, True),  # at the end of its time: it ran late
         (InvalidArgument("x", "is wrong"), 0.5, False),

@@ -110,6 +110,25 @@ def test_calls_that_run_out_of_time_lower_the_limit_though_latency_looks_well() 
     assert found.limit.limit < before / 2
 
 
+def test_answers_that_all_lost_a_part_to_time_move_nothing_as_something_hangs() -> None:
+    found = server(cores=32)
+    found.run(callers=32, seconds=10)
+    found.run(callers=32, seconds=1, outcome=Outcome.HURRIED)
+    before = found.limit.limit
+    found.run(callers=32, seconds=STALE_S / 2, outcome=Outcome.HURRIED)
+    assert found.limit.limit == before
+
+
+def test_answers_that_lost_a_part_to_time_beside_others_lower_the_limit() -> None:
+    found = server(cores=32)
+    found.run(callers=32, seconds=10)
+    before = found.limit.limit
+    for _ in range(200):
+        found.run(callers=32, seconds=0.002, outcome=Outcome.DONE)
+        found.run(callers=32, seconds=0.002, outcome=Outcome.HURRIED)
+    assert found.limit.limit < before
+
+
 def test_what_says_nothing_about_load_moves_nothing() -> None:
     clock = FakeClock()
     limit = ConcurrencyLimit(BOUNDS, clock)

@@ -192,7 +192,7 @@ async def test_work_of_a_call_that_ended_while_it_queued_is_never_done(ends: str
         client = RankingClient(channel, "rank")
         first = asyncio.create_task(client.rank(rank_request([[1.0]]), 30.0))
         await asyncio.to_thread(scorer.entered.wait)
-        second = asyncio.create_task(client.rank(rank_request([[1.0]]), 30.0 if ends == "cancelled" else 0.5))
+        second = asyncio.create_task(client.rank(rank_request([[1.0]]), 30.0 if ends == "cancelled" else 1.0))
         await telemetry.let_in.wait()
         if ends == "cancelled":
             second.cancel()
