@@ -27,11 +27,9 @@ class GatewayCalls(Calls):
             return Priority.HIGH
 
     def outcome(self, response: Any) -> Outcome:
-        """The time of a page that lost a stage is no measure: a stage that hangs would look like load, and sending users away
-        would not heal it. But a page that lost one to the deadline may have been one too many."""
+        """The time of a page that waited for a stage in vain is no measure: a stage that hangs would look like load, and sending
+        users away would not heal it."""
         if not isinstance(response, GetFeedResponse):
             return Outcome.DONE
-        reasons = {entry.reason for entry in response.degradations} - {feed_pb2.DEGRADATION_REASON_UNDER_DELIVERED}
-        if feed_pb2.DEGRADATION_REASON_DEADLINE in reasons:
-            return Outcome.HURRIED
-        return Outcome.UNTYPICAL if reasons else Outcome.DONE
+        late = any(entry.reason == feed_pb2.DEGRADATION_REASON_DEADLINE for entry in response.degradations)
+        return Outcome.HURRIED if late else Outcome.DONE
