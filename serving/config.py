@@ -47,9 +47,8 @@ class ServiceConfig(BaseSettings):
     drain_s: Seconds = 10.0  # how long calls may go on after SIGTERM
     connection_age_s: Seconds = 300.0  # then clients connect anew, so that new replicas get their share
     connection_grace_s: Seconds = 30.0  # for the calls of a connection that is over
-    limit_floor: int = Field(
-        default=Bounds.floor, ge=1
-    )  # calls at a time, of each gRPC service; learnt within these two
+    # Calls at a time, of each gRPC service; how many is learnt within these two.
+    limit_floor: int = Field(default=Bounds.floor, ge=1)
     limit_ceiling: int = Field(default=Bounds.ceiling, ge=1)
     limit_tolerance: float = Field(default=Bounds.tolerance, ge=1, allow_inf_nan=False)  # times the unloaded latency
     queue_length: int = Field(default=32, ge=0)  # calls that may wait for their turn; those beyond are shed

@@ -56,9 +56,8 @@ class ServerHandle:
         self._service = service
         self._health = health.Health(service.names)
         self._status = status.Status(", ".join(service.names), service.versions, service.note)
-        doors = {
-            name: _door(name, config, telemetry) for name in service.names
-        }  # all other services answer whatever happens
+        # Services without a door, such as health and status, answer whatever happens.
+        doors = {name: _door(name, config, telemetry) for name in service.names}
         self._server = grpc.aio.server(
             interceptors=[
                 TelemetryInterceptor(telemetry),
