@@ -16,6 +16,7 @@ from bundles.store import BundleStore
 from features.dense import FINGERPRINT
 from features.schema import Stage
 from features.user_state import UserStateStore
+from gateway.admission import GatewayCalls
 from gateway.clock import Clock, clock_from, wall_clock
 from gateway.config import GatewayConfig
 from gateway.experiments.choice import Choice
@@ -86,7 +87,16 @@ class Gateway:
         """Both public services; ready once the bundle is loaded and its pipeline stands."""
         names = (EXPLORE, FEEDBACK)
         versions, follower = self._pipelines.versions, self._follower
-        return Service(names, self._register, follower.load, self._close, versions, self._note, follower.follow)
+        return Service(
+            names,
+            self._register,
+            follower.load,
+            self._close,
+            versions,
+            self._note,
+            follower.follow,
+            calls=GatewayCalls(),
+        )
 
     def _register(self, server: grpc.aio.Server) -> None:
         add_ExploreServiceServicer_to_server(ExploreServicer(self._choice, self._config, self._now), server)

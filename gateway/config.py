@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,9 +14,7 @@ from gateway.diversity import DiversityConfig
 from gateway.random_slots import RandomSlots
 from serving.addresses import StageAddress
 from serving.call_policy import CallPolicy
-from serving.config import Address, Seconds, ServiceConfig
-
-Share = Annotated[float, Field(gt=0, le=1)]
+from serving.config import Address, Seconds, ServiceConfig, Share
 
 
 class StagePlan(BaseModel):
@@ -67,6 +65,8 @@ class GatewayConfig(ServiceConfig):
     funnel: Funnel = Funnel()
     page_size: int = Field(default=25, ge=1)
     deadline_s: Seconds = 1.0  # for callers without one, and the most that a caller gets
+    queue_wait_share: Share = 0.3  # what a page waits for its turn, its stages lack
+    page_reserve: Share = 0.05  # of the deadline, kept from the stages: for making, remembering and sending the page
     state_timeout_s: Seconds = 0.1  # for one read or write of user state
     value_weights: str = "default"  # name of a table in the bundle
     diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)

@@ -33,7 +33,7 @@ class Pipeline:
 
     async def page(self, request: FeedRequest, policy: PagePolicy, budget: Budget, trace: Trace) -> Page:
         """One page. Whatever fails on the way is recorded in the trace and made up for; nothing but a bug raises."""
-        user = await self.users.load(request, trace)
+        user = await self.users.load(request, budget, trace)
         call = Call(request, user, policy.weights, self.bundle_version, budget, trace, policy.query)
 
         standing = await self.sourcing.source(call)
@@ -45,6 +45,6 @@ class Pipeline:
             run.candidates_out = len(items)
         arms = policy.assignment.without(*trace.unserved)
         page = Page(items, self.bundle_version, user.cold, next_token(request, items), arms)
-        await self.users.remember(request, exposure_of(request, page), trace)
+        await self.users.remember(request, exposure_of(request, page), budget, trace)
         self.after_page(call, items)
         return page

@@ -48,7 +48,8 @@ class ExploreServicer(ExploreServiceServicer):
         feed_request = parse(request, self._config, self._clock())
         pipeline, policy = self._choice.choose(feed_request.user_id)  # this call keeps this bundle to its end
         trace = Trace(request.debug)
-        page = await pipeline.page(feed_request, policy, Budget.of_call(context, self._config.deadline_s), trace)
+        budget = Budget.of_call(context, self._config.deadline_s, reserve=self._config.page_reserve)
+        page = await pipeline.page(feed_request, policy, budget, trace)
         return respond(page, feed_request, trace)
 
 

@@ -15,9 +15,12 @@ from features.user_state import EMPTY, UserState, UserStateStore
 from gateway.feed import FeedRequest, Reason
 from gateway.trace import Trace
 from protos.explore.v1.user_context_pb2 import UserContext
+from serving.deadline import Budget
 from serving.wire import SeenMedia, encode_contexts
 
 STATE = "user_state"  # name in degradations and telemetry
+_LOAD_SHARE = 0.4  # of the time that a request has left, at most: a store that hangs leaves the stages some
+_REMEMBER_SHARE = 0.5  # of the time left after the page was made: it must still be sent
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,24 @@ class Users:
     def __init__(self, store: UserStateStore, timeout_s: float) -> None:
         self._store, self._timeout_s = store, timeout_s
 
-    async def load(self, request: FeedRequest, trace: Trace) -> FeedUser:
+    async def load(self, request: FeedRequest, budget: Budget, trace: Trace) -> FeedUser:
         """The user; one without history if the store cannot be read, and then the trace says so."""
-        state = EMPTY
+        state, timeout_s = EMPTY, min(self._timeout_s, budget.share(_LOAD_SHARE))
         try:
-            state = await asyncio.wait_for(self._store.read(request.user_id), self._timeout_s)
+            state = await asyncio.wait_for(self._store.read(request.user_id), timeout_s)
         except TimeoutError:
-            trace.degrade(
-                STATE, Reason.DEADLINE, f"no answer within {self._timeout_s * 1000:.0f} ms; page is not personal"
-            )
+            trace.degrade(STATE, Reason.DEADLINE, f"no answer within {timeout_s * 1000:.0f} ms; page is not personal")
         except (valkey.exceptions.ValkeyError, OSError) as error:
             trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; page is not personal")
         return _at_request(state, request)
 
-    async def remember(self, request: FeedRequest, exposure: Exposure, trace: Trace) -> None:
+    async def remember(self, request: FeedRequest, exposure: Exposure, budget: Budget, trace: Trace) -> None:
         """Marks a page as shown. If that fails, later pages of this feed still know it from their token."""
         if len(exposure.media_id_K) == 0:
             return
         try:
-            await asyncio.wait_for(self._store.mark_seen(request.user_id, exposure.media_id_K), self._timeout_s)
+            timeout_s = min(self._timeout_s, budget.remaining() * _REMEMBER_SHARE)
+            await asyncio.wait_for(self._store.mark_seen(request.user_id, exposure.media_id_K), timeout_s)
         except TimeoutError:
             trace.degrade(STATE, Reason.DEADLINE, "the page was not remembered; a new feed may repeat it")
         except (valkey.exceptions.ValkeyError, OSError) as error:

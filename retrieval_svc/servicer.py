@@ -37,7 +37,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         batch = decode_retrieve_request(request)
         self._check_counts(batch)
         held = self._engines.held(batch.bundle_version)
-        parts = await self._retrieve(held.value, batch)
+        parts = await self._retrieve(held.value, batch, context.time_remaining())
         try:
             candidates = candidates_of(parts)
         except TooManySources as error:
@@ -59,11 +59,11 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
             b = int(np.argmax(batch.count_B > self._max_count))
             raise InvalidArgument(f"counts[{b}]", f"is {batch.count_B[b]}, must be at most {self._max_count}")
 
-    async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch) -> list[Part]:
+    async def _retrieve(self, engine: RetrievalEngine, batch: RetrieveBatch, left_s: float | None) -> list[Part]:
         seen_B = np.split(batch.seen.media_id_S, batch.seen.offsets[1:-1])
         try:
-            return await self._worker.run(
-                engine.retrieve_by_query, batch.contexts, seen_B, batch.count_B, batch.queries_B
+            return await self._worker.run_within(
+                left_s, engine.retrieve_by_query, batch.contexts, seen_B, batch.count_B, batch.queries_B
             )
         except UnknownQuery as error:
             raise InvalidArgument(f"queries[{batch.queries_B.index(error.name)}]", str(error)) from error

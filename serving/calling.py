@@ -21,13 +21,13 @@ from serving.call_policy import CallPolicy
 from serving.deadline import Clock
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageFailed, Unavailable
 from serving.hedging import RecentQuantile, first_good
+from serving.interceptors import PUSHBACK
 from serving.replicas import Endpoint, Replicas
 from serving.retry_budget import RetryBudget
 
 Response = TypeVar("Response")
 Method = Callable[[grpc.aio.Channel], Callable[..., Awaitable[Response]]]  # the RPC of a stage, on any channel
 
-PUSHBACK = "grpc-retry-pushback-ms"
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # a server that stops cancels what it has not finished
 
 

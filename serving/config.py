@@ -10,12 +10,13 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from serving.concurrency import Bounds
 from serving.errors import ConfigError
 
 PREFIX = "EXPLORE_"
@@ -33,6 +34,7 @@ def check_address(address: str) -> str:
 
 Address = Annotated[str, AfterValidator(check_address)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class ServiceConfig(BaseSettings):
@@ -48,6 +50,14 @@ class ServiceConfig(BaseSettings):
         15.0  # how long a version stays that requests were pinned to; longer than any request may take
     )
     drain_s: Seconds = 10.0  # how long calls may go on after SIGTERM
+    connection_age_s: Seconds = 300.0  # then clients connect anew, so that new replicas get their share
+    connection_grace_s: Seconds = 30.0  # for the calls of a connection that is over
+    # Calls at a time, of each gRPC service; how many is learnt within these two.
+    limit_floor: int = Field(default=Bounds.floor, ge=1)
+    limit_ceiling: int = Field(default=Bounds.ceiling, ge=1)
+    limit_tolerance: float = Field(default=Bounds.tolerance, ge=1, allow_inf_nan=False)  # times the unloaded latency
+    queue_length: int = Field(default=32, ge=0)  # calls that may wait for their turn; those beyond are shed
+    queue_wait_share: Share = 1.0  # of the time that a call has left: what would wait longer is shed at once
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     reflection: bool = True
     onnx_threads: int = Field(default=1, ge=1, le=256)  # per session
@@ -57,6 +67,17 @@ class ServiceConfig(BaseSettings):
     def max_message_bytes(self) -> int:
         """For gRPC's options."""
         return self.max_message_mb * 1024 * 1024
+
+    @property
+    def limit_bounds(self) -> Bounds:
+        """Of the adaptive limit."""
+        return Bounds(self.limit_floor, self.limit_ceiling, self.limit_tolerance)
+
+    @model_validator(mode="after")
+    def _limits_are_in_order(self) -> Self:
+        if self.limit_floor > self.limit_ceiling:
+            raise ValueError(f"limit_floor {self.limit_floor} is more than limit_ceiling {self.limit_ceiling}")
+        return self
 
 
 C = TypeVar("C", bound=ServiceConfig)

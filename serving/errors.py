@@ -5,6 +5,7 @@ ServingError
 │   ├── InvalidArgument            the request is wrong; names the field
 │   ├── NotReady                   no bundle is loaded yet
 │   ├── BundleNotHeld              the pinned bundle version is not held
+│   ├── Expired                    the caller's time was over before work began
 │   ├── DeadlineExceeded           a stage did not answer in its share of the deadline
 │   ├── Unavailable                nobody answered
 │   ├── Overloaded                 shed before any work was done
@@ -55,6 +56,10 @@ class BundleNotHeld(CallError):
         self.version = version
 
 
+class Expired(CallError):
+    """Nobody waits for the answer any more, so nothing was computed."""
+
+
 class DeadlineExceeded(CallError):
     """A stage ran out of time."""
 
@@ -72,7 +77,14 @@ class Unavailable(CallError):
 
 
 class Overloaded(CallError):
-    """Too much is waiting already."""
+    """Too much is waiting already.
+
+    `pushback_ms`: how long the caller should stay away, negative to say that it should not try again; None if that is not known.
+    """
+
+    def __init__(self, detail: str, pushback_ms: int | None = None) -> None:
+        super().__init__(detail)
+        self.pushback_ms = pushback_ms
 
 
 class StageFailed(CallError):
@@ -133,6 +145,7 @@ STATUS_OF: dict[type[CallError], grpc.StatusCode] = {
     InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
     NotReady: grpc.StatusCode.UNAVAILABLE,
     BundleNotHeld: grpc.StatusCode.FAILED_PRECONDITION,
+    Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -54,7 +54,9 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         batch = decode_rank_request(request)
         held = self._scorers.held(batch.bundle_version)
         weight_BT = self._weights(held, batch)
-        scored = await self._worker.run(held.value.score, batch.contexts, batch.candidates, weight_BT)
+        scored = await self._worker.run_within(
+            context.time_remaining(), held.value.score, batch.contexts, batch.candidates, weight_BT
+        )
         ranked = select(self._stage, scored, held.value.tasks, batch, held.version)
         elapsed = time.perf_counter() - start
         self._telemetry.observe_stage(self._stage, "ok", elapsed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
@@ -17,9 +17,11 @@ from grpc_reflection.v1alpha import reflection
 from bundles.errors import BundleError
 from protos.explore.v1 import status_pb2_grpc
 from serving import health, status
+from serving.admission import Calls, Door, Queue
+from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
 from serving.errors import BindError, StartupError
-from serving.interceptors import ErrorInterceptor, TelemetryInterceptor
+from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
 from serving.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Service:
     )
     follow: Callable[[], Awaitable[None]] = _nothing  # changes bundles while calls go on; raises nothing
     pin: Callable[[Sequence[str]], None] = _pin_nothing  # somebody will ask for these versions
+    calls: Calls = field(default_factory=Calls)  # what admission should know of them
 
 
 class ServerHandle:
@@ -59,8 +62,16 @@ class ServerHandle:
         self._service = service
         self._health = health.Health(service.names)
         self._status = status.Status(", ".join(service.names), service.versions, service.note, service.pin)
+        # Services without a door, such as health and status, answer whatever happens.
+        doors = {name: _door(name, config, telemetry) for name in service.names}
         self._server = grpc.aio.server(
-            interceptors=[TelemetryInterceptor(telemetry), ErrorInterceptor()], options=_options(config)
+            interceptors=[
+                TelemetryInterceptor(telemetry),
+                ErrorInterceptor(),
+                AdmissionInterceptor(doors, service.calls),
+                DecodeInterceptor(),
+            ],
+            options=_options(config),
         )
         self._loading: asyncio.Task[None] | None = None
 
@@ -113,6 +124,12 @@ class ServerHandle:
         return False
 
 
+def _door(name: str, config: ServiceConfig, telemetry: Telemetry) -> Door:
+    return Door(
+        name, ConcurrencyLimit(config.limit_bounds), Queue(config.queue_length, config.queue_wait_share), telemetry
+    )
+
+
 def _options(config: ServiceConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # else a second process would silently share the port
@@ -120,4 +137,6 @@ def _options(config: ServiceConfig) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", config.max_message_bytes),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # lets the keepalive of our channels pass
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.max_connection_age_ms", round(config.connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(config.connection_grace_s * 1000)),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc.aio
 
@@ -31,9 +32,11 @@ class FakeClock:
 
 
 @asynccontextmanager
-async def serve(service: Service, telemetry: Telemetry | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def serve(
+    service: Service, telemetry: Telemetry | None = None, **settings: Any
+) -> AsyncIterator[grpc.aio.Channel]:
     """Serves on 127.0.0.1 with every interceptor of production and gives a channel once the service is ready."""
-    config = ServiceConfig(listen="127.0.0.1:0", drain_s=0.01, bundle_retry_s=0.01)
+    config = ServiceConfig(**{"listen": "127.0.0.1:0", "drain_s": 0.01, "bundle_retry_s": 0.01, **settings})
     server = ServerHandle(config, service, telemetry or NoTelemetry())
     await server.start()
     try:

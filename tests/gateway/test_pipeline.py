@@ -48,9 +48,9 @@ class RecordingUsers(Users):
         super().__init__(store, timeout_s=5.0)
         self.exposures: list[Exposure] = []
 
-    async def remember(self, request: FeedRequest, exposure: Exposure, trace: Trace) -> None:
+    async def remember(self, request: FeedRequest, exposure: Exposure, budget: Budget, trace: Trace) -> None:
         self.exposures.append(exposure)
-        await super().remember(request, exposure, trace)
+        await super().remember(request, exposure, budget, trace)
 
 
 @dataclass

@@ -79,16 +79,25 @@ class FixedScorer:
         return self._scored
 
 
+class Untimed:
+    """The context of a caller that waits for ever."""
+
+    def time_remaining(self) -> float | None:
+        return None
+
+
 class GatedScorer:
-    """Blocks its worker until `gate` is set; `entered` tells that it is blocked."""
+    """Blocks its worker until `gate` is set; `entered` tells that it is blocked, `scored` how often it was asked."""
 
     tasks: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.entered = threading.Event()
+        self.scored = 0
 
     def score(self, contexts: UserContexts, candidates: CandidateColumns, weight_BT: Weights) -> Scored:
+        self.scored += 1
         self.entered.set()
         self.gate.wait()
         return Scored(candidates.score_N, None, features_us=0, model_us=0)

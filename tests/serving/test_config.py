@@ -75,6 +75,13 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) 
         load(RankConfig)
 
 
+def test_a_floor_above_the_ceiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORE_LIMIT_FLOOR", "9")
+    monkeypatch.setenv("EXPLORE_LIMIT_CEILING", "8")
+    with pytest.raises(ConfigError, match="limit_floor 9 is more than limit_ceiling 8"):
+        load(RankConfig)
+
+
 def test_config_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load(RankConfig).drain_s = 1.0

@@ -34,34 +34,39 @@ def test_remaining_falls_with_the_clock() -> None:
 
 
 def test_share_is_a_fraction_of_what_is_left_after_the_reserve() -> None:
-    budget = Budget(1.0, FakeClock())
-    assert budget.share(0.5, reserve_s=0.2) == pytest.approx(0.4)
-    assert budget.share(0.5, reserve_s=2.0) == 0.0
+    clock = FakeClock()
+    budget = Budget(1.0, clock, reserve=0.2)
+    assert budget.share(0.5) == pytest.approx(0.4)
+    clock.advance(0.9)
+    assert budget.share(1.0) == 0.0
+    assert budget.remaining() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("left", "expected"), [(None, 0.3), (0.1, 0.1), (5.0, 0.3), (-1.0, 0.0), (math.nan, 0.3)])
 def test_caller_can_shorten_the_limit_but_not_extend_it(left: float | None, expected: float) -> None:
-    assert Budget.of_call(Call(left), 0.3, FakeClock()).remaining() == expected
+    budget = Budget.of_call(Call(left), 0.3, FakeClock(), reserve=0.5)
+    assert budget.remaining() == expected
+    assert budget.share(1.0) == pytest.approx(expected / 2)
 
 
-@given(seconds, st.lists(durations), st.floats(0, 1), durations)
+@given(seconds, st.lists(durations), st.floats(0, 1), st.floats(0, 1))
 def test_share_never_exceeds_what_remains(total: float, steps: list[float], fraction: float, reserve: float) -> None:
     clock = FakeClock()
-    budget = Budget(total, clock)
+    budget = Budget(total, clock, reserve)
     before = math.inf
     for step in [0.0, *steps]:
         clock.advance(step)
-        assert 0.0 <= budget.share(fraction, reserve) <= budget.remaining() <= before
+        assert 0.0 <= budget.share(fraction) <= budget.remaining() <= before
         before = budget.remaining()
 
 
-@given(durations, st.floats(0, 1))
-def test_shares_of_all_stages_fit_into_the_budget(total: float, fraction: float) -> None:
+@given(durations, st.floats(0, 1), st.floats(0, 1))
+def test_shares_of_all_stages_leave_the_reserve(total: float, fraction: float, reserve: float) -> None:
     clock = FakeClock()
-    budget = Budget(total, clock)
+    budget = Budget(total, clock, reserve)
     for _ in range(5):
         clock.advance(budget.share(fraction))
-    assert clock.now <= total * (1 + 1e-9)
+    assert budget.remaining() >= total * reserve * (1 - 1e-9) - 1e-9
 
 
 @pytest.mark.parametrize("total", [math.nan, math.inf, -math.inf])
@@ -70,9 +75,13 @@ def test_budget_without_an_end_is_refused(total: float) -> None:
         Budget(total)
 
 
-@pytest.mark.parametrize(
-    ("fraction", "reserve"), [(-0.1, 0.0), (1.1, 0.0), (math.nan, 0.0), (0.5, -1.0), (0.5, math.nan)]
-)
-def test_impossible_share_is_refused(fraction: float, reserve: float) -> None:
+@pytest.mark.parametrize("reserve", [-0.1, 1.1, math.nan])
+def test_impossible_reserve_is_refused(reserve: float) -> None:
+    with pytest.raises(ValueError, match="no budget"):
+        Budget(1.0, reserve=reserve)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, math.nan])
+def test_impossible_share_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="cannot take the share"):
-        Budget(1.0).share(fraction, reserve)
+        Budget(1.0).share(fraction)

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
-from serving.errors import InvalidArgument, Overloaded, StageContractViolation
+from protos.explore.v1.status_pb2 import GetStatusRequest
+from protos.explore.v1.status_pb2_grpc import StatusServiceStub
+from serving import admission
+from serving.admission import DO_NOT_RETRY, Calls, Door, Priority, Queue
+from serving.concurrency import Bounds, ConcurrencyLimit
+from serving.errors import Expired, InvalidArgument, Overloaded, StageContractViolation
+from serving.interceptors import PUSHBACK, AdmissionInterceptor
 from serving.ranking import RANKING
-from serving.telemetry import MemoryTelemetry
+from serving.telemetry import MemoryTelemetry, NoTelemetry
 from serving.testing import serve
 from tests.serving.doubles import answering, raising
 
@@ -38,6 +48,10 @@ async def failure_of(error: BaseException, request: bytes = b"", telemetry: Memo
 async def test_our_errors_arrive_with_their_status_and_message(error: Exception, status: grpc.StatusCode) -> None:
     failure = await failure_of(error)
     assert (failure.code(), failure.details()) == (status, str(error))
+
+
+def calls(telemetry: MemoryTelemetry) -> list[tuple[str, str, int]]:
+    return [(line.name, line.outcome, line.count) for line in telemetry.snapshot() if line.kind == "call"]
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -97,7 +111,7 @@ async def test_cancellation_reaches_the_servicer() -> None:
         await entered.wait()
         call.cancel()
         await cancelled.wait()
-    assert [line.outcome for line in telemetry.snapshot()] == ["CANCELLED"]
+    assert calls(telemetry) == [(METHOD, "CANCELLED", 1)]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +120,7 @@ async def test_cancellation_reaches_the_servicer() -> None:
 async def test_failed_calls_are_counted_by_status(error: Exception, outcome: str) -> None:
     telemetry = MemoryTelemetry()
     await failure_of(error, telemetry=telemetry)
-    assert [(line.name, line.outcome, line.count) for line in telemetry.snapshot()] == [(METHOD, outcome, 1)]
+    assert calls(telemetry) == [(METHOD, outcome, 1)]
 
 
 async def test_good_calls_are_counted_as_ok() -> None:
@@ -117,4 +131,101 @@ async def test_good_calls_are_counted_as_ok() -> None:
     async with serve(answering(answer), telemetry) as channel:
         for _ in range(3):
             await channel.unary_unary(METHOD, None, None)(b"")
-    assert [(line.outcome, line.count) for line in telemetry.snapshot()] == [("OK", 3)]
+    assert calls(telemetry) == [(METHOD, "OK", 3)]
+
+
+@asynccontextmanager
+async def full(calls: Calls | None = None, **settings: Any) -> AsyncIterator[tuple[grpc.aio.Channel, asyncio.Event]]:
+    """A service in which a call runs until the event is set, and which runs only one at a time."""
+    entered, gate = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: RankRequest, context: Any) -> RankResponse:
+        entered.set()
+        await gate.wait()
+        return RankResponse(bundle_version="v")
+
+    service = replace(answering(answer), calls=calls or Calls())
+    settings = {"limit_floor": 1, "limit_ceiling": 1, "queue_length": 0, **settings}
+    async with serve(service, **settings) as channel:
+        first = channel.unary_unary(METHOD, None, None)(b"")
+        await entered.wait()
+        yield channel, gate
+        gate.set()
+        await first
+
+
+def pushbacks(error: Any) -> list[int]:
+    return [int(value) for key, value in error.trailing_metadata() or () if key == PUSHBACK]
+
+
+async def test_a_shed_call_learns_whether_to_come_back_and_is_not_even_parsed() -> None:
+    async with full() as (channel, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary(METHOD, None, None)(b"\xff\xff")
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "RankingService is overloaded: 0 calls are waiting" in str(caught.value.details())
+    (told,) = pushbacks(caught.value)
+    assert told == DO_NOT_RETRY or told > 0
+
+
+async def test_errors_that_say_nothing_about_coming_back_send_no_pushback() -> None:
+    failure = await failure_of(Overloaded("rank has 64 calls waiting"))
+    assert pushbacks(failure) == []
+
+
+async def test_health_and_status_answer_although_everything_else_is_shed() -> None:
+    async with full() as (channel, _):
+        health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""))
+        status = await StatusServiceStub(channel).GetStatus(GetStatusRequest())
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    assert status.not_ready_reason == ""
+
+
+class ByName(Calls):
+    """A call whose bytes end with "low" is of low priority; `both` is set when two came after the first."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bytes]] = []
+        self.both = asyncio.Event()
+
+    def priority(self, method: str, data: bytes) -> Priority:
+        self.asked.append((method, data))
+        if len(self.asked) == 3:
+            self.both.set()
+        return Priority.LOW if data.endswith(b"low") else Priority.HIGH
+
+
+async def test_the_service_says_which_calls_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "LOW_LATER_S", 60.0)  # however slow this machine is
+    calls, ended = ByName(), list[str]()
+    low, high = (RankRequest(request_id=name).SerializeToString() for name in ("low", "high"))
+    async with full(calls, queue_length=8) as (channel, gate):
+
+        async def call(name: str, data: bytes) -> None:
+            await channel.unary_unary(METHOD, None, None)(data)
+            ended.append(name)
+
+        tasks = [asyncio.create_task(call("low", low)), asyncio.create_task(call("high", high))]
+        await calls.both.wait()
+        gate.set()
+        await asyncio.gather(*tasks)
+    assert sorted(calls.asked[1:]) == sorted([(METHOD, low), (METHOD, high)])
+    assert ended == ["high", "low"]
+
+
+class Late:
+    """The context of a call whose time was over when it came."""
+
+    def time_remaining(self) -> float:
+        return 0.0
+
+
+async def test_a_call_that_comes_too_late_is_answered_without_work() -> None:
+    async def never(request: bytes, context: Any) -> bytes:
+        raise AssertionError("it began")
+
+    door = Door(RANKING, ConcurrencyLimit(Bounds()), Queue(), NoTelemetry())
+    handler = AdmissionInterceptor({RANKING: door}, Calls()).wrap(grpc.unary_unary_rpc_method_handler(never), METHOD)
+    with pytest.raises(Expired):
+        await handler.unary_unary(b"", Late())
+    assert (await failure_of(Expired("too late"))).code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -20,11 +20,11 @@ from serving.errors import BundleNotHeld, NotReady, Overloaded, StageContractVio
 from serving.holder import Holder
 from serving.ranking import RankingServicer
 from serving.scorer import PassThroughScorer, Scorer
-from serving.telemetry import MemoryTelemetry
+from serving.telemetry import MemoryTelemetry, NoTelemetry
 from serving.testing import ranking_double, serve
 from serving.wire import decode_rank_response, encode_rank_request
 from tests.serving.batches import candidates, rank_request, user
-from tests.serving.doubles import FixedScorer, GatedScorer, TasteScorer
+from tests.serving.doubles import FixedScorer, GatedScorer, TasteScorer, Untimed
 
 NAN = float("nan")
 TIMEOUT_S = 5.0
@@ -56,7 +56,7 @@ def single(request: RankRequest, b: int) -> RankRequest:
 
 
 async def rank(servicer: RankingServicer, request: RankRequest) -> Ranked:
-    response = await servicer.Rank(request, None)
+    response = await servicer.Rank(request, Untimed())
     return decode_rank_response(response, "rank", np.array(request.candidates.offsets), request.keep)
 
 
@@ -145,7 +145,7 @@ async def test_version_that_is_not_held_is_refused() -> None:
 async def test_service_without_a_scorer_is_not_ready() -> None:
     service = RankingServicer("rank", Holder[Scorer](), MemoryTelemetry())
     with pytest.raises(NotReady):
-        await service.Rank(rank_request([[0.0]]), None)
+        await service.Rank(rank_request([[0.0]]), Untimed())
 
 
 async def test_wrong_input_is_named_over_the_wire() -> None:
@@ -166,6 +166,42 @@ async def test_calls_beyond_the_waiting_room_are_shed() -> None:
     scorer.gate.set()
     assert [(await task).row_M.tolist() for task in (first, second)] == [[0], [0]]
     assert (await rank(service, rank_request([[1.0]]))).row_M.tolist() == [0]
+
+
+class Watched(NoTelemetry):
+    """Tells when so many calls were let in, and when one was cancelled."""
+
+    def __init__(self, calls: int) -> None:
+        self._missing = calls
+        self.let_in, self.cancelled = asyncio.Event(), asyncio.Event()
+
+    def observe_stage(self, stage: str, outcome: str, seconds: float) -> None:
+        self._missing -= stage.startswith("admission") and outcome == "ok"
+        if self._missing == 0:
+            self.let_in.set()
+
+    def observe_call(self, method: str, status: str, seconds: float) -> None:
+        if status == "CANCELLED":
+            self.cancelled.set()
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "deadline"])
+async def test_work_of_a_call_that_ended_while_it_queued_is_never_done(ends: str) -> None:
+    scorer, telemetry = GatedScorer(), Watched(calls=2)
+    async with serve(ranking_double(scorer), telemetry) as channel:
+        client = RankingClient(channel, "rank")
+        first = asyncio.create_task(client.rank(rank_request([[1.0]]), 30.0))
+        await asyncio.to_thread(scorer.entered.wait)
+        second = asyncio.create_task(client.rank(rank_request([[1.0]]), 30.0 if ends == "cancelled" else 1.0))
+        await telemetry.let_in.wait()
+        if ends == "cancelled":
+            second.cancel()
+        await asyncio.wait([second])
+        await telemetry.cancelled.wait()
+        scorer.gate.set()
+        await first
+        await client.rank(rank_request([[1.0]]), 30.0)
+    assert scorer.scored == 2  # the first and the third
 
 
 async def test_event_loop_goes_on_while_the_model_runs() -> None:

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from bundles.errors import BundleCorrupt
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
-from serving.channels import RankingClient
+from serving.channels import RankingClient, open_channel
 from serving.config import ServiceConfig
 from serving.errors import BindError, Unavailable
 from serving.ranking import RANKING
@@ -216,6 +216,21 @@ async def test_message_beyond_the_limit_is_refused() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await channel.unary_unary(f"/{RANKING}/Rank", None, None)(b"\x0a" * (1 << 20 | 1))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_clients_connect_anew_after_a_while_and_no_call_fails() -> None:
+    peers = set[str]()
+
+    async def answer(request: RankRequest, context: Any) -> RankResponse:
+        peers.add(context.peer())
+        return RankResponse()
+
+    async with running(answer=answer, connection_age_s=0.1) as (server, _):
+        await server.ready.wait()
+        async with open_channel(f"127.0.0.1:{server.port}") as channel, asyncio.timeout(30):
+            client = RankingClient(channel, "rank")
+            while len(peers) < 3:
+                await asyncio.gather(*(client.rank(RankRequest(), 10.0) for _ in range(4)))
 
 
 async def test_service_without_anything_to_load_is_ready() -> None:

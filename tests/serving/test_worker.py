@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from serving.errors import Overloaded
+from serving.errors import Expired, Overloaded
+from serving.testing import FakeClock
 from serving.worker import Worker
 
 
@@ -28,3 +29,34 @@ async def test_calls_beyond_the_queue_are_shed_and_those_in_it_are_served() -> N
         await worker.run(go.wait)
     go.set()
     assert await asyncio.gather(*waiting) == [True, True]
+
+
+@pytest.mark.parametrize(("left_s", "begins"), [(None, True), (5.0, True), (0.5, False), (0.0, False)])
+async def test_work_whose_time_is_over_when_its_turn_comes_never_begins(left_s: float | None, begins: bool) -> None:
+    clock, go, done = FakeClock(), threading.Event(), list[str]()
+    worker = Worker("w", now=clock)
+    first = asyncio.create_task(worker.run(go.wait, 30))
+    second = asyncio.create_task(worker.run_within(left_s, done.append, "second"))
+    await asyncio.sleep(0)
+    clock.advance(1.0)
+    go.set()
+    await first
+    if begins:
+        await second
+    else:
+        with pytest.raises(Expired, match="w did not come to it"):
+            await second
+    assert done == (["second"] if begins else [])
+
+
+async def test_work_that_is_cancelled_while_it_waits_never_begins_and_frees_its_place() -> None:
+    worker, go, done = Worker("w", max_waiting=2), threading.Event(), list[str]()
+    first = asyncio.create_task(worker.run(go.wait, 30))
+    second = asyncio.create_task(worker.run(done.append, "second"))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.wait([second])
+    third = asyncio.create_task(worker.run(done.append, "third"))
+    go.set()
+    await asyncio.gather(first, third)
+    assert done == ["third"]

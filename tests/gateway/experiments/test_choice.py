@@ -50,7 +50,7 @@ def file(tmp_path: Path) -> Path:
 
 def holding(*pipelines: Pipeline) -> Holder[Pipeline]:
     """Holds pipelines, the last one as the current one."""
-    holder = Holder[Pipeline]()
+    holder = Holder[Pipeline](pin_s=0.0)
     for pipeline in pipelines:
         holder.put(pipeline.bundle_version, pipeline)
     return holder
@@ -146,7 +146,7 @@ layers:
   models: {share: 1, arms: {old: {bundle: v1}}}
   weights: {share: 1, arms: {growth: {value_weights: growth}}}
 """)
-    pipelines = Holder[Pipeline]()
+    pipelines = Holder[Pipeline](pin_s=0.0)
     choice = Choice(pipelines, file)  # at the start of a gateway the bundles come after the file
     pipelines.put("v1", make("v1"))
     pipelines.put("v2", make("v2", "growth"))
@@ -155,7 +155,7 @@ layers:
 
 async def test_before_the_first_bundle_there_is_nothing_to_choose(file: Path) -> None:
     file.write_text("layers: {a: {share: 1, arms: {x: {bundle: v1}}}}")
-    choice = Choice(Holder[Pipeline](), file)
+    choice = Choice(Holder[Pipeline](pin_s=0.0), file)
     assert choice.note() == ""
     with pytest.raises(NotReady):
         choice.choose("42")

@@ -32,7 +32,7 @@ from serving.wire import (
 )
 from serving.wire.joining import NotJoinable, RankJoining, RetrieveJoining
 from tests.serving.batches import candidates, rank_request, user
-from tests.serving.doubles import TasteScorer
+from tests.serving.doubles import TasteScorer, Untimed
 
 RANK, RETRIEVE = RankJoining(), RetrieveJoining()
 SOURCES = "abcdefgh"
@@ -90,7 +90,7 @@ async def answers(requests: Sequence[RankRequest]) -> list[RankResponse]:
     scorers = Holder[Scorer]()
     scorers.put("v1", TasteScorer())
     servicer = RankingServicer("rank", scorers, NoTelemetry())
-    responses = [await servicer.Rank(request, None) for request in requests]
+    responses = [await servicer.Rank(request, Untimed()) for request in requests]
     await servicer.close()
     for response in responses:
         response.ClearField("timing")

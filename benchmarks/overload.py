@@ -1,0 +1,249 @@
+"""Five times more calls than a stack can serve: does it go on serving what it can, in time, and tell the others at once?
+
+A real stack on one machine. Its capacity is what callers get who wait for each answer; then calls arrive at five times that rate,
+three in ten for a later page, from a process of its own. Closed and open load take turns, so that both see the same machine.
+The client shares the cores with the stack: what it costs to send, and to refuse, four calls for each one served lowers goodput.
+`python -m benchmarks.overload [--quick] [--home HOME]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from benchmarks.overload_client import Phase
+from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
+from cli import stack as stacks
+from cli.commands.data import WorldSize, make_simulated
+from cli.commands.stack import active_manifest, stack_plan, users_of
+from cli.commands.train import train_bundle
+from cli.progress import Steps, steps
+from cli.stack import Ports, RunningStack
+from cli.workspace import Workspace
+from training.datasets import load
+
+OVERLOAD = 5.0  # times the capacity
+DEADLINE_S = 1.0
+CALLERS = (4, 8, 12)
+_NORMAL = 2.0  # times the p90 of a lone caller: a page that takes longer is not normal
+_RECOVERY_S = 4.0
+_NEVER_MS = 1e6  # stands for the latency of pages that never came
+_GRACE_S = 30.0  # a phase that takes so much longer than it should has hung
+GATEWAY_CALL, GATEWAY_DOOR = "/explore.v1.ExploreService/GetFeed", "admission explore.v1.ExploreService"
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Seconds of each kind of phase, and how often closed and open load take turns."""
+
+    closed_s: float
+    open_s: float
+    rounds: int
+
+
+FULL, QUICK = Lengths(8.0, 30.0, 3), Lengths(3.0, 8.0, 2)
+
+
+def main() -> int:
+    """Measures, prints the tables and writes the result; exit status 1 if a check fails."""
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory(prefix="explore-overload-") as scratch:
+        workspace = Workspace(arguments.home or Path(scratch))
+        if arguments.home is None:
+            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
+            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
+        figures = _measured(workspace, Path(scratch), QUICK if arguments.quick else FULL)
+    checks = [
+        at_least("goodput at 5 x capacity / goodput at capacity", figures["goodput_ratio"]["median"], 0.9),
+        at_most("p99 ms of what was let in", figures["page_p99_ms"]["median"], DEADLINE_S * 1e3),
+        at_most("p99 ms of a refusal, at the server", figures["server"]["shed_p99_ms"], 5.0),
+        at_most("calls that got neither page nor refusal in time / all", figures["failed_share"], 0.001),
+        at_most("degraded pages / pages, under overload", figures["degraded_share"]["median"], 0.05),
+        at_most("seconds until pages are normal again", figures["recovery_s"]["max"], 2.0),
+    ]
+    name = "overload_quick" if arguments.quick else "overload"
+    result = Result(name, command_line("benchmarks.overload"), figures, checks, _tables(figures))
+    return finish(result, tables=None if arguments.quick else TABLES)
+
+
+class Client:
+    """The process that sends the load."""
+
+    def __init__(self, address: str, users: Path, progress: Steps) -> None:
+        command = [sys.executable, "-m", "benchmarks.overload_client", address, str(users), str(DEADLINE_S)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._progress = progress
+
+    def run(self, phase: Phase) -> dict[str, Any]:
+        """What the client saw. A phase that does not end is ended."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        watchdog = Timer(phase.seconds + _GRACE_S, self._process.kill)
+        watchdog.start()
+        try:
+            with self._progress.step(phase.name):
+                print(json.dumps(asdict(phase)), file=self._process.stdin, flush=True)
+                line = self._process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"the client ended, or did not end its phase {phase.name!r}")
+            return dict(json.loads(line))
+        finally:
+            watchdog.cancel()
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _measured(workspace: Workspace, scratch: Path, lengths: Lengths) -> dict[str, Any]:
+    users = scratch / "users.json"
+    users.write_text(json.dumps(load(workspace.current_dataset()).users["user_id"].to_list()), "utf-8")
+    logs = scratch / "stack" / "run" / "logs"
+    with _started(workspace, scratch / "stack") as running, steps() as progress:
+        client = Client(running.ports.address("gateway"), users, progress)
+        try:
+            phases = _phases(client, lengths)
+        finally:
+            client.close()
+    return {**_figures(phases), "server": _server_figures(logs / "gateway.log")}
+
+
+def _phases(client: Client, lengths: Lengths) -> dict[str, Any]:
+    client.run(Phase("warm-up", lengths.closed_s, callers=CALLERS[0]))
+    lone = client.run(Phase("a lone caller", lengths.closed_s, callers=1))
+    by_callers = {n: client.run(Phase(f"{n} callers", lengths.closed_s, callers=n)) for n in CALLERS}
+    # Callers that are refused ask again at once, which is no longer what they get who wait for each answer.
+    patient = [n for n in CALLERS if not by_callers[n]["shed"]] or [CALLERS[0]]
+    best = max(patient, key=lambda n: by_callers[n]["goodput"])
+    closed, opened, after = [by_callers[best]], list[dict[str, Any]](), list[dict[str, Any]]()
+    for turn in range(lengths.rounds):
+        rate = OVERLOAD * closed[-1]["goodput"]
+        opened.append(client.run(Phase(f"{rate:.0f} calls a second ({turn + 1})", lengths.open_s, rate=rate)))
+        normal_ms = _NORMAL * lone["page_ms"]["p90"]
+        after.append(client.run(Phase(f"after it ({turn + 1})", _RECOVERY_S, callers=1, normal_ms=normal_ms)))
+        closed.append(client.run(Phase(f"{best} callers ({turn + 1})", lengths.closed_s, callers=best)))
+    return {"lone": lone, "by_callers": by_callers, "best": best, "closed": closed, "open": opened, "after": after}
+
+
+def _figures(phases: dict[str, Any]) -> dict[str, Any]:
+    closed, opened = phases["closed"], phases["open"]
+    around = [statistics.mean(c["goodput"] for c in closed[turn : turn + 2]) for turn in range(len(opened))]
+    offered = sum(phase["offered"] for phase in opened)
+    return {
+        "callers_at_capacity": phases["best"],
+        "capacity": _spread([phase["goodput"] for phase in closed]),
+        "goodput_ratio": _spread([phase["goodput"] / peak for phase, peak in zip(opened, around, strict=True)]),
+        "undegraded_ratio": _spread([phase["undegraded"] / peak for phase, peak in zip(opened, around, strict=True)]),
+        "page_p99_ms": _spread([phase["page_ms"].get("p99", _NEVER_MS) for phase in opened]),
+        "failed_share": sum(sum(phase["failed"].values()) for phase in opened) / offered,
+        "degraded_share": _spread([_degraded_share(phase) for phase in opened]),
+        "recovery_s": _spread([phase["normal_after_s"] for phase in phases["after"]]),
+        "phases": phases,
+    }
+
+
+def _degraded_share(phase: dict[str, Any]) -> float:
+    return 1 - phase["undegraded"] / phase["goodput"] if phase["goodput"] else 1.0
+
+
+def _server_figures(log: Path) -> dict[str, Any]:
+    """What the gateway measured itself, in the last words that it logged. Its p99 is the upper bound of a histogram's bucket."""
+    words = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.startswith("{")]
+    lines = {(line["name"], line["outcome"]): line for line in words[-1]["telemetry"]}
+    shed, decided = lines[GATEWAY_CALL, "RESOURCE_EXHAUSTED"], lines[GATEWAY_DOOR, "Overloaded"]
+    return {
+        "shed": shed["count"],
+        "shed_mean_ms": shed["mean_s"] * 1e3,
+        "shed_p99_ms": shed["p99_s"] * 1e3,
+        "decision_mean_ms": decided["mean_s"] * 1e3,
+        "decision_p99_ms": decided["p99_s"] * 1e3,
+        "queued_mean_ms": lines[GATEWAY_DOOR, "ok"]["mean_s"] * 1e3,
+    }
+
+
+@contextmanager
+def _started(workspace: Workspace, scratch: Path) -> Iterator[RunningStack]:
+    manifest = active_manifest(workspace)
+    plan = replace(
+        stack_plan(workspace, manifest, Ports.free()),
+        run=scratch / "run",
+        user_state=scratch / "valkey",
+        funnel_log=None,
+    )
+    running = stacks.start(plan, users_of(workspace.dataset(manifest.dataset)), lambda _: None)
+    try:
+        yield running
+    finally:
+        stacks.stop(running, plan.run)
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def _tables(figures: dict[str, Any]) -> list[Table]:
+    phases = figures["phases"]
+    table = Table(title="What callers saw", box=box.SIMPLE_HEAD)
+    columns = ("load", "calls", "pages/s", "degraded", "shed", "failed", "page ms p50/p99", "shed ms p50/p99")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "load" else "right")
+    rows = [
+        ("a lone caller", phases["lone"]),
+        *((f"{n} callers", phase) for n, phase in phases["by_callers"].items()),
+        *((f"{OVERLOAD:g} x capacity", phase) for phase in phases["open"]),
+        *(("after it, a lone caller", phase) for phase in phases["after"]),
+        *((f"{phases['best']} callers", phase) for phase in phases["closed"][1:]),
+    ]
+    for label, phase in rows:
+        table.add_row(label, *_cells(phase))
+    server = figures["server"]
+    inside = Table(title="What the gateway measured", box=box.SIMPLE_HEAD)
+    inside.add_column("")
+    inside.add_column("", justify="right")
+    first, later = (
+        statistics.median(p["let_in"][kind] for p in phases["open"]) for kind in ("first pages", "later pages")
+    )
+    inside.add_row("refusals", f"{server['shed']:,}")
+    inside.add_row("ms to refuse, mean / p99", f"{server['shed_mean_ms']:.2f} / {server['shed_p99_ms']:.2f}")
+    inside.add_row("ms to decide so, mean / p99", f"{server['decision_mean_ms']:.3f} / {server['decision_p99_ms']:.2f}")
+    inside.add_row("ms in the queue, mean of what was let in", f"{server['queued_mean_ms']:.0f}")
+    inside.add_row("let in under overload: first pages / later pages", f"{first:.0%} / {later:.0%}")
+    return [table, inside]
+
+
+def _cells(phase: dict[str, Any]) -> list[str]:
+    def ms(name: str) -> str:
+        return f"{phase[name]['p50']:.0f} / {phase[name]['p99']:.0f}" if phase[name] else ""
+
+    counts = [str(phase["degraded"]), str(phase["shed"]), str(sum(phase["failed"].values()))]
+    return [str(phase["offered"]), f"{phase['goodput']:.1f}", *counts, ms("page_ms"), ms("shed_ms")]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="shorter, twice instead of three times")
+    parser.add_argument("--home", type=Path, help="a workspace with an active bundle; a tiny world is made if left out")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
