@@ -151,9 +151,9 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
     _require_free(plan.ports)
     started: list[Process] = []
     try:
-        started.append(_start_valkey(plan))
+        started.append(start_valkey(plan.user_state, plan.ports.valkey, plan.run / "logs" / "valkey.log"))
         with Valkey.from_url(plan.ports.valkey_url) as client:
-            _wait_for_valkey(client, started[0])
+            wait_for_valkey(client, started[0])
             load_users(client)
         for service in SERVICES:
             started.append(launch(service, plan.run / "logs" / f"{service}.log", plan.environment(service)))
@@ -265,20 +265,27 @@ def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
     return processes.start(service, [sys.executable, "-m", service], log, settings)
 
 
-def _start_valkey(plan: StackPlan) -> Process:
-    plan.user_state.mkdir(parents=True, exist_ok=True)
+def start_valkey(directory: Path, port: int, log: Path) -> Process:
+    """Starts a Valkey on 127.0.0.1 that keeps its data in `directory`; it may not answer yet.
+
+    It writes to disk before it answers: feedback is acknowledged only when it is there, and with one fsync a second that would take
+    as long. All that Valkey carried out in one turn shares one fsync.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     options = {
         "bind": "127.0.0.1",
-        "port": str(plan.ports.valkey),
-        "dir": str(plan.user_state.resolve()),
+        "port": str(port),
+        "dir": str(directory.resolve()),
         "appendonly": "yes",
+        "appendfsync": "always",
         "save": "",
     }
     command = [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
-    return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", {})
+    return processes.start(VALKEY, command, log, {})
 
 
-def _wait_for_valkey(client: Valkey, process: Process) -> None:
+def wait_for_valkey(client: Valkey, process: Process) -> None:
+    """Returns once it answers, its data read. Raises StackError if it ends, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:

@@ -38,6 +38,7 @@ _ACCOUNT_RECORD = np.dtype("<i8")
 _HALF_LIVES = " ".join(str(half_life) for half_life in USER_HALF_LIVES_MS)
 _RELATION_FIELDS = {Relation.FOLLOWED: "rf", Relation.MUTED: "rm", Relation.BLOCKED: "rb"}
 
+USER_KEYS = "explore:{*"  # pattern of all keys of users
 _FIELDS = ["h", "s", "p", "d", *_RELATION_FIELDS.values(), *(f"c{action}" for action in range(1, N_ACTIONS))]
 
 
