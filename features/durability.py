@@ -36,8 +36,10 @@ class NotDurable(Exception):
 class DurableWrites:
     """Sends commands over one connection of one server, in order, and waits for its append-only file.
 
-    Group commit: Valkey answers all that it carried out in one turn of its event loop after one fsync (`appendfsync always`); with
-    `everysec` the same answers take up to a second. Raises TimeoutError after `timeout_s`.
+    Group commit: with `appendfsync always`, Valkey answers all that it carried out in one turn of its event loop after one fsync. With
+    `everysec` it answers once the file is written, which outlives the end of Valkey but not of the machine. Raises TimeoutError after
+    `timeout_s`. On a cluster, commands and wait would have to go to the node of each user and of each shard of the archive: this
+    sends all of them to one server.
     """
 
     client: AsyncValkey
@@ -50,24 +52,43 @@ class DurableWrites:
             return await self.read(commands)
         # WAITAOF waits for the last write of this connection. What is sent again may find everything stored, by a connection that
         # broke before its own wait was over, and write nothing: the fence is a write in any case, and comes after all.
-        *results, fence, waited = await self._sent([*commands, _FENCE, _WAIT])
+        # It is asked once the writes are answered, which costs a round trip: in one batch with them it would be looked at before
+        # the fsync, and then not until Valkey next wakes up, up to 100 ms later.
+        (*results, fence), (waited,) = await self._sent([*commands, _FENCE], [_WAIT])
         _raise_first([*results, fence])
         if isinstance(waited, valkey.exceptions.ResponseError):
             raise NotDurable(f"Valkey cannot promise to keep it ({waited}): set `appendonly yes` there") from waited
-        _raise_first([waited])
         return results
 
     async def read(self, commands: Sequence[Command]) -> list[Any]:
         """What the commands return, as soon as they do. Raises the first error that one of them returned."""
-        results = await self._sent(commands)
+        (results,) = await self._sent(commands)
         _raise_first(results)
         return results
 
-    async def _sent(self, commands: Sequence[Command]) -> list[Any]:
-        pipeline = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return await asyncio.wait_for(pipeline.execute(raise_on_error=False), self.timeout_s)
+    async def _sent(self, *batches: Sequence[Command]) -> list[list[Any]]:
+        """The answers to each batch, sent when those to the one before are there; the errors of commands are among them."""
+        pool = self.client.connection_pool
+        async with asyncio.timeout(self.timeout_s):
+            connection = await pool.get_connection("EVAL")
+            try:
+                return [await _answered(connection, batch) for batch in batches]
+            except BaseException:
+                await connection.disconnect(nowait=True)  # nobody else may read the answers that are still to come
+                raise
+            finally:
+                await pool.release(connection)
+
+
+async def _answered(connection: Any, commands: Sequence[Command]) -> list[Any]:
+    await connection.send_packed_command(connection.pack_commands(commands))
+    answers: list[Any] = []
+    for _ in commands:
+        try:
+            answers.append(await connection.read_response())
+        except valkey.exceptions.ResponseError as error:
+            answers.append(error)
+    return answers
 
 
 def _raise_first(results: Sequence[Any]) -> None:
