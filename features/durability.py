@@ -36,10 +36,10 @@ class NotDurable(Exception):
 class DurableWrites:
     """Sends commands over one connection of one server, in order, and waits for its append-only file.
 
-    Group commit: with `appendfsync always`, Valkey answers all that it carried out in one turn of its event loop after one fsync. With
-    `everysec` it answers once the file is written, which outlives the end of Valkey but not of the machine. Raises TimeoutError after
-    `timeout_s`. On a cluster, commands and wait would have to go to the node of each user and of each shard of the archive: this
-    sends all of them to one server.
+    Group commit: with `appendfsync always`, Valkey answers all that it carried out in one turn of its event loop after one fsync.
+    With `everysec` it answers once the file is written, which outlives the end of Valkey but not of the machine. Raises
+    TimeoutError after `timeout_s`. On a cluster, commands and wait would have to go to the node of each user and of each shard of
+    the archive: this sends all of them to one server.
     """
 
     client: AsyncValkey
