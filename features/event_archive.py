@@ -19,7 +19,7 @@ from features.user_state import StateEvent
 from features.valkey_calls import Command
 
 SHARDS = 16  # part of the layout: another number would look for users where they are not
-ARCHIVE_EVENTS = 1_000_000  # kept over all shards, about 300 bytes each
+ARCHIVE_EVENTS = 1_000_000  # kept over all shards, about 130 bytes each
 CHUNK = 1_000  # entries that a deletion looks at in one step, while Valkey serves nobody else
 
 # KEYS: a stream. ARGV: where to begin, where to end, how many entries to look at, the user. Returns how many entries were the
