@@ -116,7 +116,10 @@ class RelationChange:
 
 
 class UserStateStore:
-    """Reads and appends the state of single users. Raises what the client raises when Valkey is not reachable."""
+    """Reads the state of single users, and what they were shown; `features.event_journal` writes what they did.
+
+    Raises what the client raises when Valkey is not reachable.
+    """
 
     def __init__(self, client: AsyncValkey, exposure_memory_s: int = EXPOSURE_MEMORY_S) -> None:
         self._client, self._exposure_memory_s = client, exposure_memory_s
@@ -124,15 +127,6 @@ class UserStateStore:
     async def read(self, user_id: str) -> UserState:
         """The state of one user, in one round trip; `EMPTY` for a user that nothing is stored of."""
         return decode(await self._client.hmget(user_key(user_id), _FIELDS))
-
-    async def append(self, user_id: str, events: Sequence[StateEvent]) -> int:
-        """Stores the events of one user that are not stored yet, all in one atomic step. Returns how many were new."""
-        return int(await self._eval(append_command(user_id, events)))
-
-    async def set_relations(self, user_id: str, changes: Sequence[RelationChange]) -> None:
-        """Applies the changes of one user in their order, all in one atomic step. Applying them again changes nothing."""
-        for command in relation_commands(user_id, changes):
-            await self._eval(command)
 
     async def mark_seen(self, user_id: str, media_id_N: NDArray[np.int64]) -> None:
         """Remembers media as shown, so that later requests do not get them again."""
@@ -168,10 +162,6 @@ class UserStateStore:
             for request_id, record in zip(wanted, records, strict=True)
             if record is not None
         }
-
-    async def _eval(self, command: Command) -> int:
-        _, script, n_keys, *arguments = command
-        return int(await self._client.eval(script, n_keys, *arguments))
 
 
 def append_command(user_id: str, events: Sequence[StateEvent]) -> Command:

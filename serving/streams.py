@@ -1,27 +1,27 @@
-"""What happens around every call that streams both ways: its errors become statuses, and a message that is none does not end it."""
+"""What happens around every streamed call (health watches, reflection): errors become statuses, and broken bytes are the caller's.
+
+The unary counterpart is ErrorInterceptor.
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
 from serving.errors import CallError, InvalidArgument, status_of
+from serving.interceptors import Continuation, Handler
 
-Handler = Any  # grpc.RpcMethodHandler is a namedtuple, which its type stubs do not say
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
+_STREAMS = ("unary_stream", "stream_unary", "stream_stream")
 
 _log = logging.getLogger(__name__)
-
-
-class _Undecodable:
-    """Stands in for a message whose bytes are no such message."""
-
 
 if TYPE_CHECKING:
     _ServerInterceptor = grpc.aio.ServerInterceptor[Any, Any]
@@ -30,57 +30,68 @@ else:
 
 
 class StreamErrorInterceptor(_ServerInterceptor):
-    """Turns the errors of `serving.errors` into statuses, and everything else into INTERNAL with an incident id.
-
-    A servicer gets a message that cannot be read as an InvalidArgument from its iterator, and may go on with the next one.
-    """
+    """Gives the handlers of streams messages that it has parsed itself: gRPC says UNKNOWN to bytes that are none."""
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Handler:
-        """gRPC's hook. Only servicers that are async generators are wrapped."""
+        """gRPC's hook: replaces the behaviour of the method that is about to run."""
         handler = await continuation(handler_call_details)
-        if handler is None or not inspect.isasyncgenfunction(handler.stream_stream):
+        kind = next((kind for kind in _STREAMS if handler is not None and getattr(handler, kind) is not None), None)
+        if kind is None:
             return handler
-        method, servicer = handler_call_details.method, handler.stream_stream
+        parse = _parser(handler, handler_call_details.method)
+        wrapped = _wrapped(getattr(handler, kind), parse, handler_call_details.method)
+        return handler._replace(request_deserializer=None, **{kind: wrapped})
 
-        async def behaviour(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            try:
-                async for response in servicer(_Messages(requests, method), context):
-                    yield response
-            except grpc.aio.AbortError:
-                raise
-            except CallError as error:
-                await context.abort(status_of(error), str(error))
-            except Exception:
-                incident = uuid.uuid4().hex[:12]
-                _log.exception("stream failed", extra={"incident": incident, "method": method})
-                await context.abort(grpc.StatusCode.INTERNAL, f"internal error, incident {incident}")
 
-        return handler._replace(stream_stream=behaviour, request_deserializer=_lenient(handler.request_deserializer))
+def _parser(handler: Handler, method: str) -> Callable[[Any], Any]:
+    """From what gRPC hands over to what the handler takes: one message, or an iterator of them."""
+
+    def message(data: bytes) -> Any:
+        try:
+            return handler.request_deserializer(data)
+        except Exception as error:
+            raise InvalidArgument("request", f"is not a message that {method} takes") from error
+
+    return partial(_Messages, message) if handler.request_streaming else message
 
 
 class _Messages:
-    """The messages of a stream. Unlike a generator, it goes on after it has raised."""
+    """The messages of a stream. Unlike a generator, it goes on after bytes that are none: a handler may answer and read the next."""
 
-    def __init__(self, messages: AsyncIterator[Any], method: str) -> None:
-        self._messages, self._method = messages, method
+    def __init__(self, parse: Callable[[bytes], Any], stream: AsyncIterator[bytes]) -> None:
+        self._parse, self._stream = parse, aiter(stream)
 
     def __aiter__(self) -> _Messages:
         return self
 
     async def __anext__(self) -> Any:
-        message = await anext(self._messages)
-        if isinstance(message, _Undecodable):
-            raise InvalidArgument("message", f"is not one that {self._method} takes")
-        return message
+        return self._parse(await anext(self._stream))
 
 
-def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
-    """gRPC ends a stream when a deserializer raises, but bytes that are no message are the caller's mistake."""
+def _wrapped(behaviour: Callable[..., Any], parse: Callable[[Any], Any], method: str) -> Callable[..., Any]:
+    """The same handler, its errors translated. It stays the kind of function that it is: gRPC looks at that."""
 
-    def decode(data: bytes) -> Any:
-        try:
-            return data if deserialize is None else deserialize(data)
-        except Exception:
-            return _Undecodable()
+    async def answers(request: Any, context: Any) -> AsyncIterator[Any]:
+        async with _translated(method, context):
+            async for response in behaviour(parse(request), context):
+                yield response
 
-    return decode
+    async def answer(request: Any, context: Any) -> Any:
+        async with _translated(method, context):
+            return await behaviour(parse(request), context)
+
+    return answers if inspect.isasyncgenfunction(behaviour) else answer
+
+
+@asynccontextmanager
+async def _translated(method: str, context: Any) -> AsyncIterator[None]:
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except CallError as error:
+        await context.abort(status_of(error), str(error))
+    except Exception:
+        incident = uuid.uuid4().hex[:12]
+        _log.exception("stream failed", extra={"incident": incident, "method": method})
+        await context.abort(grpc.StatusCode.INTERNAL, f"internal error, incident {incident}")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from valkey.asyncio import Valkey
 
 from features.actions import Action
-from features.durability import DurableWrites
+from features.durability import Durability, DurableWrites
 from features.event_archive import (
     SHARDS,
     UNKNOWN_CAUSE,
@@ -147,3 +147,8 @@ def test_an_event_is_read_from_the_archive_as_it_was_written(sent: FeedbackEvent
 
 def test_no_page_is_no_cause() -> None:
     assert cause_of(event(1), None) == UNKNOWN_CAUSE
+
+
+async def test_people_are_told_when_nothing_is_promised(valkey: Valkey) -> None:
+    assert "EXPLORE_FEEDBACK_DURABILITY" in EventJournal(DurableWrites(valkey, Durability.NONE)).note
+    assert EventJournal(DurableWrites(valkey, Durability.AOF)).note == ""

@@ -203,7 +203,7 @@ async def test_bytes_that_are_no_message_do_not_end_the_stream(durable_valkey: V
         call = channel.stream_stream(STREAM, None, StreamEventsResponse.FromString)
         found = [answer async for answer in call(iter([b"\xff\xff", _message("a").SerializeToString()]))]
     assert [each.accepted for each in found] == [0, 1]
-    assert found[0].refusal.detail == f"message is not one that {STREAM} takes"
+    assert found[0].refusal.detail == f"request is not a message that {STREAM} takes"
 
 
 async def test_a_lost_store_refuses_messages_and_not_the_stream() -> None:
