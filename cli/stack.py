@@ -268,8 +268,8 @@ def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
 def start_valkey(directory: Path, port: int, log: Path) -> Process:
     """Starts a Valkey on 127.0.0.1 that keeps its data in `directory`; it may not answer yet.
 
-    It writes to disk before it answers: feedback is acknowledged only when it is there, and with one fsync a second that would take
-    as long. All that Valkey carried out in one turn shares one fsync.
+    It syncs its file before it answers, since acknowledged feedback must outlive the machine too (docs/decisions/0019). All that it
+    carried out in one turn shares one fsync.
     """
     directory.mkdir(parents=True, exist_ok=True)
     options = {

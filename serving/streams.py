@@ -56,7 +56,7 @@ def _parser(handler: Handler, method: str) -> Callable[[Any], Any]:
 
 
 class _Messages:
-    """The messages of a stream. Unlike a generator, it goes on after bytes that are none: a handler may answer and read the next."""
+    """The messages of a stream. Unlike a generator, it goes on after bytes that are none, so a handler may read the next."""
 
     def __init__(self, parse: Callable[[bytes], Any], stream: AsyncIterator[bytes]) -> None:
         self._parse, self._stream = parse, aiter(stream)
