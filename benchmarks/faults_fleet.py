@@ -40,7 +40,8 @@ class Fleet:
     def restart(self, name: str) -> None:
         """Starts a process again on the address that it had; returns when it serves."""
         if name == VALKEY:
-            self.processes[name] = stacks.start_valkey(self.plan)
+            log = self.plan.run / "logs" / "valkey.log"
+            self.processes[name] = stacks.start_valkey(self.plan.user_state, self.plan.ports.valkey, log)
             with Valkey.from_url(self.plan.ports.valkey_url) as client:
                 stacks.wait_for_valkey(client, self.processes[name])
             return

@@ -157,7 +157,7 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
     _require_free(plan.ports)
     started: list[Process] = []
     try:
-        started.append(start_valkey(plan))
+        started.append(start_valkey(plan.user_state, plan.ports.valkey, plan.run / "logs" / "valkey.log"))
         with Valkey.from_url(plan.ports.valkey_url) as client:
             wait_for_valkey(client, started[0])
             load_users(client)
@@ -271,22 +271,27 @@ def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
     return processes.start(service, [sys.executable, "-m", service], log, settings)
 
 
-def start_valkey(plan: StackPlan) -> Process:
-    """Starts Valkey on what its append-only file holds; it does not answer yet."""
-    plan.user_state.mkdir(parents=True, exist_ok=True)
+def start_valkey(directory: Path, port: int, log: Path) -> Process:
+    """Starts a Valkey on 127.0.0.1 that keeps its data in `directory`; it may not answer yet.
+
+    It syncs its file before it answers, since acknowledged feedback must outlive the machine too (docs/decisions/0019). All that it
+    carried out in one turn shares one fsync.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     options = {
         "bind": "127.0.0.1",
-        "port": str(plan.ports.valkey),
-        "dir": str(plan.user_state.resolve()),
+        "port": str(port),
+        "dir": str(directory.resolve()),
         "appendonly": "yes",
+        "appendfsync": "always",
         "save": "",
     }
     command = [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
-    return processes.start(VALKEY, command, plan.run / "logs" / "valkey.log", {})
+    return processes.start(VALKEY, command, log, {})
 
 
 def wait_for_valkey(client: Valkey, process: Process) -> None:
-    """Returns once Valkey has read its file and answers. Raises StackError if it ends or does not in time."""
+    """Returns once it answers, its data read. Raises StackError if it ends, or takes too long."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:

@@ -2,27 +2,34 @@
 
 Layout of the hash `explore:{user}`: `h` history (17-byte records, oldest first), `s` seen media (int64 records), `p` profile,
 `rf`, `rm` and `rb` followed, muted and blocked accounts (int64 records, each account once, newest last), `c<action>` counters, and
-`d` counts that decay (`features.recency`).
+`d` counts that decay (`features.recency`). Beside it, for a while: the sorted set `explore:{user}:events` of the ids of stored
+events, `explore:{user}:request:<id>` with what a request showed, and the sorted set `explore:{user}:requests` of the ids of those.
 The braces keep a user's keys in one cluster slot. Knows nothing of protobuf or of ranking.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features import exposure_records
 from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, UserContexts
+from features.exposures import Exposure
 from features.recency import NO_RECENT, USER_HALF_LIVES_MS, RecentCounts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts, relation_columns
+from features.user_state_scripts import APPEND, FORGET, REMEMBER, SET_RELATIONS
+from features.valkey_calls import AsyncValkey, Command
 
 SEEN_LENGTH = 2_000  # media remembered as shown, per user: 16 kB
 EVENT_MEMORY_S = 2 * 86_400  # how long an event id is remembered as stored
+MAX_EVENT_IDS = 20_000  # remembered per user: the newest ones, about 2 MB
+EXPOSURE_MEMORY_S = 86_400  # how long what a request showed is kept for the events that it causes
+MAX_EXPOSURES = 2_000  # kept per user: the newest ones
 LAYOUT = 3  # raised when the state that one log leaves becomes another, so that state loaded before is loaded again
 
 HISTORY_RECORD = np.dtype([("media_id", "<i8"), ("action", "u1"), ("time_ms", "<i8")])
@@ -31,108 +38,7 @@ _ACCOUNT_RECORD = np.dtype("<i8")
 _HALF_LIVES = " ".join(str(half_life) for half_life in USER_HALF_LIVES_MS)
 _RELATION_FIELDS = {Relation.FOLLOWED: "rf", Relation.MUTED: "rm", Relation.BLOCKED: "rb"}
 
-# Takes the account records in `gone` out of a field and puts those in `new` behind what is left, where the last of equal ones
-# stands. One pass over the field, however many accounts change, since Valkey serves nobody else meanwhile.
-_RELATE = """
-local function relate(field, gone, new, cap)
-  local out, last, kept = {}, {}, {}
-  for at = 1, #gone, 8 do out[string.sub(gone, at, at + 7)] = true end
-  for at = 1, #new, 8 do
-    local record = string.sub(new, at, at + 7)
-    out[record], last[record] = true, at
-  end
-  local old = redis.call('HGET', KEYS[1], field) or ''
-  for at = 1, #old, 8 do
-    local record = string.sub(old, at, at + 7)
-    if not out[record] then kept[#kept + 1] = record end
-  end
-  for at = 1, #new, 8 do
-    local record = string.sub(new, at, at + 7)
-    if last[record] == at then kept[#kept + 1] = record end
-  end
-  if #kept == 0 then
-    redis.call('HDEL', KEYS[1], field)
-  else
-    redis.call('HSET', KEYS[1], field, string.sub(table.concat(kept), -cap))
-  end
-end
-"""
-
-# Adds one event to the counts that decay: they stand as of the latest event, so an earlier one counts what is left of it by then.
-_DECAY = """
-local half_lives, actions = {}, tonumber(ARGV[5])
-for half_life in string.gmatch(ARGV[6], '%d+') do half_lives[#half_lives + 1] = tonumber(half_life) end
-local function read_counts()
-  local record, counts = redis.call('HGET', KEYS[1], 'd'), {}
-  for i = 1, 1 + #half_lives * actions do counts[i] = record and struct.unpack('<d', record, 8 * i - 7) or 0 end
-  return counts
-end
-local function count(counts, action, time)
-  for window, half_life in ipairs(half_lives) do
-    local first, added = 1 + (window - 1) * actions, 1
-    if time > counts[1] then
-      local left = 2 ^ ((counts[1] - time) / half_life)
-      for i = first + 1, first + actions do counts[i] = counts[i] * left end
-    else
-      added = 2 ^ ((time - counts[1]) / half_life)
-    end
-    counts[first + 1 + action] = counts[first + 1 + action] + added
-  end
-  if time > counts[1] then counts[1] = time end
-end
-local function write_counts(counts)
-  for i, value in ipairs(counts) do counts[i] = struct.pack('<d', value) end
-  redis.call('HSET', KEYS[1], 'd', table.concat(counts))
-end
-"""
-
-# KEYS: user hash, then one marker per event. ARGV: byte caps of history, seen media and followed accounts, the marker's time to
-# live, the number of action codes, the half-lives; then per event: its action code and time, its history record, its seen record,
-# the account it follows (each record may be empty). Returns how many events were new.
-_APPEND = (
-    _RELATE
-    + _DECAY
-    + """
-local function append(field, record, cap)
-  if record ~= '' then
-    local blob = (redis.call('HGET', KEYS[1], field) or '') .. record
-    redis.call('HSET', KEYS[1], field, string.sub(blob, -cap))
-  end
-end
-local stored, followed, counts = 0, {}, read_counts()
-for i = 2, #KEYS do
-  if redis.call('SET', KEYS[i], '1', 'NX', 'EX', ARGV[4]) then
-    local base = 7 + (i - 2) * 5
-    redis.call('HINCRBY', KEYS[1], 'c' .. ARGV[base], 1)
-    count(counts, tonumber(ARGV[base]), tonumber(ARGV[base + 1]))
-    append('h', ARGV[base + 2], tonumber(ARGV[1]))
-    append('s', ARGV[base + 3], tonumber(ARGV[2]))
-    followed[stored + 1] = ARGV[base + 4]
-    stored = stored + 1
-  end
-end
-if stored > 0 then write_counts(counts) end
-local accounts = table.concat(followed)
-if accounts ~= '' then relate('rf', '', accounts, tonumber(ARGV[3])) end
-return stored
-"""
-)
-
-# KEYS: user hash. ARGV: per field that changes: its name, the records to take out, the records to put in, its byte cap.
-_SET_RELATIONS = (
-    _RELATE
-    + """
-for i = 1, #ARGV, 4 do relate(ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])) end
-return 1
-"""
-)
-
-_MARK_SEEN = """
-local blob = (redis.call('HGET', KEYS[1], 's') or '') .. ARGV[2]
-redis.call('HSET', KEYS[1], 's', string.sub(blob, -tonumber(ARGV[1])))
-return 1
-"""
-
+USER_KEYS = "explore:{*"  # pattern of all keys of users
 _FIELDS = ["h", "s", "p", "d", *_RELATION_FIELDS.values(), *(f"c{action}" for action in range(1, N_ACTIONS))]
 
 
@@ -209,63 +115,102 @@ class RelationChange:
     removed: bool = False
 
 
-class AsyncValkey(Protocol):
-    """The calls of `valkey.asyncio.Valkey` and `ValkeyCluster` that the store needs. What they return is awaited."""
-
-    def hmget(self, name: str, keys: list[Any]) -> Any: ...
-
-    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
-
-
 class UserStateStore:
-    """Reads and appends the state of single users. Raises what the client raises when Valkey is not reachable."""
+    """Reads the state of single users, and what they were shown; `features.event_journal` writes what they did.
 
-    def __init__(self, client: AsyncValkey) -> None:
-        self._client = client
+    Raises what the client raises when Valkey is not reachable.
+    """
+
+    def __init__(self, client: AsyncValkey, exposure_memory_s: int = EXPOSURE_MEMORY_S) -> None:
+        self._client, self._exposure_memory_s = client, exposure_memory_s
 
     async def read(self, user_id: str) -> UserState:
         """The state of one user, in one round trip; `EMPTY` for a user that nothing is stored of."""
         return decode(await self._client.hmget(user_key(user_id), _FIELDS))
 
-    async def append(self, user_id: str, events: Sequence[StateEvent]) -> int:
-        """Stores the events of one user that are not stored yet, all in one atomic step. Returns how many were new.
-
-        A new FOLLOW makes the author the newest of the accounts that the user follows.
-        """
-        markers = [f"{user_key(user_id)}:event:{event.event_id}" for event in events]
-        records = [record for event in events for record in (int(event.action), event.time_ms, *_records(event))]
-        caps = (
-            LONG_HISTORY_LENGTH * HISTORY_RECORD.itemsize,
+    async def remember(self, exposure: Exposure) -> None:
+        """In one round trip: later requests do not get these media again, and events of this request can be joined with it."""
+        key = user_key(exposure.user_id)
+        await self._client.eval(
+            REMEMBER,
+            3,
+            key,
+            f"{key}:requests",
+            _exposure_prefix(key) + exposure.request_id,
             SEEN_LENGTH * _SEEN_RECORD.itemsize,
-            _cap(Relation.FOLLOWED),
+            exposure.media_id_K.astype(_SEEN_RECORD).tobytes(),
+            exposure.request_id,
+            exposure_records.encode(exposure),
+            self._exposure_memory_s,
+            MAX_EXPOSURES,
+            _exposure_prefix(key),
         )
-        settings = (*caps, EVENT_MEMORY_S, N_ACTIONS, _HALF_LIVES)
-        return int(await self._client.eval(_APPEND, 1 + len(markers), user_key(user_id), *markers, *settings, *records))
 
-    async def set_relations(self, user_id: str, changes: Sequence[RelationChange]) -> None:
-        """Applies the changes of one user in their order, all in one atomic step. Applying them again changes nothing.
+    async def exposures(self, user_id: str, request_ids: Collection[str]) -> dict[str, Exposure]:
+        """What these requests showed to the user, by id, in one round trip. Those that are unknown or expired are left out."""
+        wanted = sorted(set(request_ids) - {""})
+        if not wanted:
+            return {}
+        records = await self._client.mget(exposure_keys(user_id, wanted))
+        return {
+            request_id: exposure_records.decode(record)
+            for request_id, record in zip(wanted, records, strict=True)
+            if record is not None
+        }
 
-        An account that begins a relation becomes its newest one. Kinds do not touch each other: blocking does not unfollow.
-        """
-        arguments: list[str | bytes | int] = []
-        for relation, name in _RELATION_FIELDS.items():
-            removed = _last_word([change for change in changes if change.relation is relation])
-            if removed:
-                gone, new = ([account for account in removed if removed[account] is ends] for ends in (True, False))
-                arguments += [name, _accounts(gone), _accounts(new), _cap(relation)]
-        if arguments:
-            await self._client.eval(_SET_RELATIONS, 1, user_key(user_id), *arguments)
 
-    async def mark_seen(self, user_id: str, media_id_N: NDArray[np.int64]) -> None:
-        """Remembers media as shown, so that later requests do not get them again."""
-        cap = SEEN_LENGTH * _SEEN_RECORD.itemsize
-        await self._client.eval(_MARK_SEEN, 1, user_key(user_id), cap, media_id_N.astype(_SEEN_RECORD).tobytes())
+def append_command(user_id: str, events: Sequence[StateEvent]) -> Command:
+    """Stores the events that are not stored yet, in one atomic step, and returns how many were new.
+
+    A new FOLLOW makes the author the newest of the accounts that the user follows.
+    """
+    key = user_key(user_id)
+    caps = (
+        LONG_HISTORY_LENGTH * HISTORY_RECORD.itemsize,
+        SEEN_LENGTH * _SEEN_RECORD.itemsize,
+        _cap(Relation.FOLLOWED),
+    )
+    settings = (*caps, EVENT_MEMORY_S, MAX_EVENT_IDS, N_ACTIONS, _HALF_LIVES)
+    records = [
+        each for event in events for each in (event.event_id, int(event.action), event.time_ms, *_records(event))
+    ]
+    return "EVAL", APPEND, 2, key, f"{key}:events", *settings, *records
+
+
+def relation_commands(user_id: str, changes: Sequence[RelationChange]) -> list[Command]:
+    """Applies the changes in their order, in one atomic step; no command for no changes.
+
+    An account that begins a relation becomes its newest one. Kinds do not touch each other: blocking does not unfollow.
+    """
+    arguments: list[str | bytes | int] = []
+    for relation, name in _RELATION_FIELDS.items():
+        removed = _last_word([change for change in changes if change.relation is relation])
+        if removed:
+            gone, new = ([account for account in removed if removed[account] is ends] for ends in (True, False))
+            arguments += [name, _accounts(gone), _accounts(new), _cap(relation)]
+    return [("EVAL", SET_RELATIONS, 1, user_key(user_id), *arguments)] if arguments else []
+
+
+def exposure_keys(user_id: str, request_ids: Sequence[str]) -> list[str]:
+    """Where the records (`features.exposure_records`) of what the requests showed are, in their order."""
+    prefix = _exposure_prefix(user_key(user_id))
+    return [prefix + request_id for request_id in request_ids]
+
+
+def forget_command(user_id: str) -> Command:
+    """Removes all that is stored of a user. Returns how many fields of the state, event ids and exposures there were."""
+    key = user_key(user_id)
+    return "EVAL", FORGET, 3, key, f"{key}:events", f"{key}:requests", _exposure_prefix(key)
 
 
 def user_key(user_id: str) -> str:
     """Key of the user's hash. A brace in the id would end the cluster hash tag early, so braces are escaped."""
     escaped = user_id.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
     return f"explore:{{{escaped}}}"
+
+
+def _exposure_prefix(key: str) -> str:
+    return f"{key}:request:"
 
 
 def encode(state: UserState) -> dict[str, bytes | int]:

@@ -14,6 +14,8 @@ import valkey.asyncio
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
 from features.dense import FINGERPRINT
+from features.durability import DurableWrites
+from features.event_journal import EventJournal
 from features.schema import Stage
 from features.user_state import UserStateStore
 from gateway.admission import GatewayCalls
@@ -24,7 +26,7 @@ from gateway.experiments.file import ExperimentsRefused
 from gateway.experiments.terms import Terms
 from gateway.fallback import PopularMedia
 from gateway.feed import FeedItem, Reason
-from gateway.feedback import FeedbackServicer
+from gateway.feedback import Clocks, FeedbackServicer, nothing_logged
 from gateway.funnel_files import FilesConfig, FunnelFiles
 from gateway.funnel_log import FunnelLog
 from gateway.funnel_pass import FunnelPass
@@ -61,7 +63,9 @@ class Gateway:
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
         self._valkey = valkey.asyncio.from_url(config.valkey_url)
-        self._store = UserStateStore(self._valkey)
+        self._store = UserStateStore(self._valkey, config.exposure_memory_s)
+        writes = DurableWrites(self._valkey, config.feedback_durability, config.feedback_timeout_s)
+        self._journal = EventJournal(writes, config.event_archive_events)
         self._pipelines = Holder[Pipeline](config.bundle_pin_s)
         self._connections: list[StageConnection] = []
         self._clock: Clock = wall_clock
@@ -100,7 +104,9 @@ class Gateway:
 
     def _register(self, server: grpc.aio.Server) -> None:
         add_ExploreServiceServicer_to_server(ExploreServicer(self._choice, self._config, self._now), server)
-        add_FeedbackServiceServicer_to_server(FeedbackServicer(self._store, self._now, wall_clock), server)
+        forget_logged = nothing_logged if self._funnel_log is None else self._funnel_log.forget
+        feedback = FeedbackServicer(self._journal, Clocks(self._now, wall_clock), forget_logged)
+        add_FeedbackServiceServicer_to_server(feedback, server)
 
     def _pipeline(self, bundle: Bundle) -> Pipeline:
         config, tables = self._config, bundle.manifest.value_weights
@@ -145,7 +151,9 @@ class Gateway:
 
     def _open_funnel_log(self) -> FunnelLog | None:
         config = self._config
-        if config.funnel_log is None or config.funnel_log_share == 0:
+        if (
+            config.funnel_log is None
+        ):  # with a share of 0 it logs nothing, but users are still deleted from what it logged before
             return None
         files = FunnelFiles(
             FilesConfig(config.funnel_log, config.funnel_log_mb * 1_000_000, config.funnel_log_requests)

@@ -8,8 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
+from features.durability import Durability
+from features.event_archive import ARCHIVE_EVENTS
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from features.schema import Stage
+from features.user_state import EXPOSURE_MEMORY_S
 from gateway.diversity import DiversityConfig
 from gateway.random_slots import RandomSlots
 from serving.addresses import StageAddress
@@ -68,6 +71,14 @@ class GatewayConfig(ServiceConfig):
     queue_wait_share: Share = 0.3  # what a page waits for its turn, its stages lack
     page_reserve: Share = 0.05  # of the deadline, kept from the stages: for making, remembering and sending the page
     state_timeout_s: Seconds = 0.1  # for one read or write of user state
+    feedback_durability: Durability = (
+        Durability.AOF
+    )  # what must hold before an event is acknowledged; none: Valkey is a cache
+    feedback_timeout_s: Seconds = 1.0  # for one write of feedback, until it is on disk
+    event_archive_events: int = Field(default=ARCHIVE_EVENTS, ge=1)  # kept in Valkey for training; the oldest go first
+    exposure_memory_s: int = Field(
+        default=EXPOSURE_MEMORY_S, ge=1
+    )  # how long a page is kept for the events that it causes
     value_weights: str = "default"  # name of a table in the bundle
     diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)
     diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)

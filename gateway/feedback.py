@@ -1,134 +1,128 @@
-"""FeedbackService: what users did, and how they stand to accounts. A call is checked as a whole and changes user state at once."""
+"""FeedbackService: what users did, and how they stand to accounts. A call is checked as a whole and changes user state at once.
+
+What is acknowledged has been stored as durably as `features.durability` is asked to.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
 import valkey.exceptions
 
-from features.actions import Action
-from features.relations import Relation
-from features.user_state import RelationChange, StateEvent, UserStateStore
+from features.durability import NotDurable
+from features.event_journal import EventJournal
 from gateway.clock import Clock
-from protos.explore.v1 import feedback_pb2
+from gateway.feedback_checks import check_changes, check_events, check_user
+from gateway.ordered_answers import answers
 from protos.explore.v1.feedback_pb2 import (
+    DeleteUserRequest,
+    DeleteUserResponse,
     Event,
     LogEventsRequest,
     LogEventsResponse,
+    Refusal,
+    RefusalReason,
     SetRelationsRequest,
     SetRelationsResponse,
+    StreamEventsRequest,
+    StreamEventsResponse,
 )
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceServicer
-from serving.errors import InvalidArgument, Unavailable
-from serving.wire.contexts import MAX_USER_ID
+from serving.errors import InvalidArgument, Overloaded, Unavailable
 
-MAX_EVENTS = 1000
-MAX_EVENT_ID = 128
-MAX_CHANGES = 1000
-_ACTIONS = frozenset(int(action) for action in Action)
-_RELATIONS = frozenset(int(relation) for relation in Relation)
-MAX_CLOCK_SKEW_MS = 5 * 60_000  # how far a device's clock may be ahead of ours
+IN_FLIGHT = 8  # messages of one stream that are being stored at a time: they share fsyncs, and hold up to 16 MB each
 
 T = TypeVar("T")
+ForgetLogged = Callable[[str], Awaitable[int]]
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Devices say when something happened by the time of day. Where the cascade runs on another clock (docs/decisions/0004), their
+    times are moved onto it, since user state is read by the cascade's clock."""
+
+    cascade: Clock
+    time_of_day: Clock
+
+
+async def nothing_logged(user_id: str) -> int:
+    """Without a funnel log, no rows are there to be removed."""
+    return 0
 
 
 class FeedbackServicer(FeedbackServiceServicer):
-    """Writes events and relations to the state store; what is answered for has been stored.
+    """Writes events and relations to the journal."""
 
-    Devices say when something happened by the time of day. Where the cascade runs on another clock (docs/decisions/0004), their
-    times are moved onto it, since user state is read by the cascade's clock.
-    """
-
-    def __init__(self, store: UserStateStore, clock: Clock, time_of_day: Clock) -> None:
-        self._store, self._clock, self._time_of_day = store, clock, time_of_day
+    def __init__(self, journal: EventJournal, clocks: Clocks, forget_logged: ForgetLogged = nothing_logged) -> None:
+        """`forget_logged` removes a user's rows from the funnel log and returns how many there were."""
+        self._journal, self._clocks, self._forget_logged = journal, clocks, forget_logged
 
     async def LogEvents(
         self, request: LogEventsRequest, context: grpc.aio.ServicerContext[LogEventsRequest, LogEventsResponse]
     ) -> LogEventsResponse:
         """Stores all events or, if one is wrong, none. Safe to send again: an event id counts once."""
-        now_ms = self._time_of_day()
-        by_user = check_events(request.events, now_ms, self._clock() - now_ms)
-        stored = await _all((self._store.append(user, events) for user, events in by_user.items()), "events")
-        return LogEventsResponse(accepted=sum(stored), duplicates=len(request.events) - sum(stored))
+        accepted = await self._record(request.events)
+        return LogEventsResponse(accepted=accepted, duplicates=len(request.events) - accepted)
+
+    async def StreamEvents(
+        self,
+        request_iterator: AsyncIterator[StreamEventsRequest],
+        context: grpc.aio.ServicerContext[StreamEventsRequest, StreamEventsResponse],
+    ) -> AsyncIterator[StreamEventsResponse]:
+        """Stores each message as LogEvents would, and answers each in order; a refused one is answered with the reason."""
+        async for response in answers(aiter(request_iterator), self._answer, IN_FLIGHT):
+            yield response
 
     async def SetRelations(
         self, request: SetRelationsRequest, context: grpc.aio.ServicerContext[SetRelationsRequest, SetRelationsResponse]
     ) -> SetRelationsResponse:
         """Stores all changes or, if one is wrong, none. Safe to send again: the last word on an account counts."""
         by_user = check_changes(request.changes)
-        await _all((self._store.set_relations(user, changes) for user, changes in by_user.items()), "changes")
+        await _stored(self._journal.relate(by_user), "send the same changes again")
         return SetRelationsResponse()
 
+    async def DeleteUser(
+        self, request: DeleteUserRequest, context: grpc.aio.ServicerContext[DeleteUserRequest, DeleteUserResponse]
+    ) -> DeleteUserResponse:
+        """Removes everything of a user, state first, so that no page is made of it any more. Safe to repeat."""
+        user = check_user(request.user_id, "user_id")
+        removed: dict[str, int] = {}
 
-async def _all(writes: Iterable[Awaitable[T]], what: str) -> list[T]:
+        async def step(work: Awaitable[T], where: str = "user_state") -> T:
+            found = ", ".join(f"{count} {name}" for name, count in removed.items()) or "nothing"
+            return await _stored(work, f"removed so far: {found}; call again to remove the rest", where)
+
+        state = await step(self._journal.forget(user))
+        removed |= {"state_fields": state.state_fields, "event_ids": state.event_ids, "exposures": state.exposures}
+        removed["archived_events"] = await step(self._journal.forget_archived(user))
+        removed["funnel_rows"] = await step(self._forget_logged(user), "funnel_log")
+        return DeleteUserResponse(**removed)
+
+    async def _answer(self, place: int, request: StreamEventsRequest | InvalidArgument) -> StreamEventsResponse:
+        try:
+            if isinstance(request, InvalidArgument):
+                raise request
+            accepted = await self._record(request.events)
+        except (InvalidArgument, Unavailable) as error:
+            invalid = isinstance(error, InvalidArgument)
+            reason = RefusalReason.REFUSAL_REASON_INVALID if invalid else RefusalReason.REFUSAL_REASON_UNAVAILABLE
+            return StreamEventsResponse(message=place, refusal=Refusal(reason=reason, detail=str(error)))
+        return StreamEventsResponse(message=place, accepted=accepted, duplicates=len(request.events) - accepted)
+
+    async def _record(self, events: Iterable[Event]) -> int:
+        now_ms = self._clocks.time_of_day()
+        by_user = check_events(events, now_ms, self._clocks.cascade() - now_ms)
+        return await _stored(self._journal.record(by_user), "send the same events again")
+
+
+async def _stored(work: Awaitable[T], remedy: str, where: str = "user_state") -> T:
+    """What the work returns. Raises Unavailable: some of it may be done already, but all of it may be done again."""
     try:
-        return await asyncio.gather(*writes)
-    except (valkey.exceptions.ValkeyError, OSError) as error:
-        # What some users sent may be stored already: sending all of it again is right, and counts nothing twice.
-        raise Unavailable("user_state", f"{type(error).__name__}; send the same {what} again") from error
-
-
-def check_events(events: Iterable[Event], now_ms: int, shift_ms: int) -> dict[str, list[StateEvent]]:
-    """The events by user, in order of time, moved by `shift_ms`.
-
-    Raises InvalidArgument with the path of the first field that is wrong.
-    """
-    rows = list(events)
-    if not 1 <= len(rows) <= MAX_EVENTS:
-        raise InvalidArgument("events", f"must hold 1 to {MAX_EVENTS} events, got {len(rows)}")
-    by_user: dict[str, list[StateEvent]] = {}
-    for place, event in enumerate(rows):
-        _check(event, f"events[{place}]", now_ms)
-        by_user.setdefault(event.user_id, []).append(
-            StateEvent(
-                event.event_id, event.media_id, event.author_id, Action(event.action), event.event_time_ms + shift_ms
-            )
-        )
-    for mine in by_user.values():
-        mine.sort(key=lambda event: event.time_ms)
-    return by_user
-
-
-def check_changes(changes: Iterable[feedback_pb2.RelationChange]) -> dict[str, list[RelationChange]]:
-    """The changes by user, in their order. Raises InvalidArgument with the path of the first field that is wrong."""
-    rows = list(changes)
-    if not 1 <= len(rows) <= MAX_CHANGES:
-        raise InvalidArgument("changes", f"must hold 1 to {MAX_CHANGES} changes, got {len(rows)}")
-    known = ", ".join(f"{int(relation)} = {relation.name}" for relation in Relation)
-    by_user: dict[str, list[RelationChange]] = {}
-    for place, change in enumerate(rows):
-        path = f"changes[{place}]"
-        _require(1 <= len(change.user_id) <= MAX_USER_ID, f"{path}.user_id", f"must have 1 to {MAX_USER_ID} characters")
-        _require(change.account_id > 0, f"{path}.account_id", "must be > 0")
-        _require(int(change.kind) in _RELATIONS, f"{path}.kind", f"must be one of {known}; got {change.kind}")
-        by_user.setdefault(change.user_id, []).append(
-            RelationChange(change.account_id, Relation(change.kind), change.removed)
-        )
-    return by_user
-
-
-def _check(event: Event, path: str, now_ms: int) -> None:
-    _require(1 <= len(event.event_id) <= MAX_EVENT_ID, f"{path}.event_id", f"must have 1 to {MAX_EVENT_ID} characters")
-    _require(1 <= len(event.user_id) <= MAX_USER_ID, f"{path}.user_id", f"must have 1 to {MAX_USER_ID} characters")
-    _require(event.media_id > 0, f"{path}.media_id", "must be > 0")
-    _require(event.author_id > 0, f"{path}.author_id", "must be > 0")
-    known = ", ".join(f"{int(action)} = {action.name}" for action in Action)
-    _require(int(event.action) in _ACTIONS, f"{path}.action", f"must be one of {known}; got {event.action}")
-    _require(event.event_time_ms > 0, f"{path}.event_time_ms", "must be > 0, milliseconds since the epoch")
-    ahead = event.event_time_ms - now_ms
-    _require(ahead <= MAX_CLOCK_SKEW_MS, f"{path}.event_time_ms", f"lies {ahead} ms in the future")
-    if int(event.action) == Action.DWELL:
-        ok = event.HasField("value") and math.isfinite(event.value) and event.value >= 0
-        _require(ok, f"{path}.value", "must be the dwell time in milliseconds, finite and >= 0")
-    else:
-        _require(not event.HasField("value"), f"{path}.value", "is for DWELL only; leave it unset")
-    _require(not event.HasField("position") or event.position >= 0, f"{path}.position", "must be >= 0")
-
-
-def _require(holds: bool, field: str, reason: str) -> None:
-    if not holds:
-        raise InvalidArgument(field, reason)
+        return await work
+    except NotDurable as error:
+        raise Unavailable(where, f"{error}; {remedy}") from error
+    except (valkey.exceptions.ValkeyError, OSError, Overloaded) as error:  # a TimeoutError is an OSError
+        raise Unavailable(where, f"{type(error).__name__}; {remedy}") from error

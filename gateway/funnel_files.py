@@ -102,7 +102,7 @@ class FunnelFiles:
         self._pl.concat([self._frame(record) for record in records]).write_parquet(content, compression="zstd")
         try:
             self._config.directory.mkdir(parents=True, exist_ok=True)
-            self._write(content.getvalue())
+            self._write(content.getvalue(), _file_name())
             self._trim()
         except OSError as error:
             self.lost += len(records)
@@ -113,9 +113,42 @@ class FunnelFiles:
             self.written += len(records)
             self._broken = False
 
-    def _write(self, content: bytes) -> None:
-        moment = datetime.fromtimestamp(time.time(), UTC)
-        name = f"{FILE_PREFIX}{moment:%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}{FILE_SUFFIX}"
+    def forget(self, user_id: str) -> int:
+        """Removes the rows of a user, those that wait and those in files, and returns how many there were.
+
+        A file is replaced as a whole, or goes if nothing else is in it. Raises OSError if one cannot be read or written; those
+        before it are done.
+        """
+        waiting = [record for record in self._waiting if record.request.user_id != user_id]
+        removed = sum(len(record.candidates) for record in self._waiting) - sum(
+            len(each.candidates) for each in waiting
+        )
+        self._waiting = waiting
+        for path in self._sizes():
+            removed += self._forget_in(path, user_id)
+        self.bytes_on_disk = sum(self._sizes().values())
+        return removed
+
+    def _forget_in(self, path: Path, user_id: str) -> int:
+        pl, content = self._pl, io.BytesIO()
+        theirs = pl.col(Column.USER_ID) == user_id
+        try:
+            removed = int(pl.scan_parquet(path, glob=False).filter(theirs).select(pl.len()).collect().item())
+            kept = pl.read_parquet(path, glob=False).filter(~theirs) if removed else None
+        except FileNotFoundError:
+            return 0  # another replica removed it
+        except pl.exceptions.PolarsError as error:
+            raise OSError(f"{path} cannot be read: {error}") from error
+        if kept is None:
+            return 0
+        if kept.is_empty():
+            path.unlink(missing_ok=True)
+        else:
+            kept.write_parquet(content, compression="zstd")
+            self._write(content.getvalue(), path.name)
+        return removed
+
+    def _write(self, content: bytes, name: str) -> None:
         unfinished = self._config.directory / f".{name}{_UNFINISHED}"
         try:
             unfinished.write_bytes(content)
@@ -196,6 +229,12 @@ class FunnelFiles:
     def _known(self, known_N: NDArray[np.bool_], name: str) -> pl.Expr:
         pl = self._pl
         return pl.when(pl.lit(pl.Series(known_N))).then(pl.col(name)).otherwise(None).alias(name)
+
+
+def _file_name() -> str:
+    """Names sort by the time of writing, and no two writers make the same."""
+    moment = datetime.fromtimestamp(time.time(), UTC)
+    return f"{FILE_PREFIX}{moment:%Y%m%dT%H%M%S%f}-{secrets.token_hex(8)}{FILE_SUFFIX}"
 
 
 def _size(path: Path) -> int | None:

@@ -70,6 +70,14 @@ class FunnelLog:
         parts += [f"{files.lost} of them refused by the disk"] if files.lost else []
         return f"funnel log: {', '.join(parts)}"
 
+    async def forget(self, user_id: str) -> int:
+        """Removes all rows of a user, also of a request that is being logged now; returns how many.
+
+        Raises OSError if a file cannot be read or written, and Overloaded if too many ask for the same.
+        """
+        await self.idle()
+        return await self._worker.run(self._files.forget, user_id)
+
     async def idle(self) -> None:
         """Returns when nothing is being logged. Files are written when they are full, when they are old, and by `close`."""
         if self._task is not None:

@@ -71,7 +71,7 @@ class Users:
             return
         try:
             timeout_s = min(self._timeout_s, budget.remaining() * _REMEMBER_SHARE)
-            await asyncio.wait_for(self._store.mark_seen(request.user_id, exposure.media_id_K), timeout_s)
+            await asyncio.wait_for(self._store.remember(exposure), timeout_s)
         except TimeoutError:
             trace.degrade(STATE, Reason.DEADLINE, "the page was not remembered; a new feed may repeat it")
         except (valkey.exceptions.ValkeyError, OSError) as error:

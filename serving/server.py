@@ -22,6 +22,7 @@ from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
 from serving.errors import BindError, StartupError
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
+from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class ServerHandle:
                 ErrorInterceptor(),
                 AdmissionInterceptor(doors, service.calls),
                 DecodeInterceptor(),
+                StreamErrorInterceptor(),
             ],
             options=_options(config),
         )

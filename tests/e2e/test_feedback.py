@@ -8,7 +8,15 @@ import grpc
 import polars as pl
 import pytest
 
-from protos.explore.v1.feedback_pb2 import Action, Event, LogEventsRequest, LogEventsResponse
+from protos.explore.v1.feedback_pb2 import (
+    Action,
+    DeleteUserRequest,
+    DeleteUserResponse,
+    Event,
+    LogEventsRequest,
+    LogEventsResponse,
+    StreamEventsRequest,
+)
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
 from tests.e2e.conftest import Served
 
@@ -16,8 +24,14 @@ SECOND_MS = 1_000
 
 
 def _log(served: Served, user_id: str, action: Action, media: list[tuple[int, int]]) -> LogEventsResponse:
+    request = LogEventsRequest(events=_events(user_id, action, media))
+    with grpc.insecure_channel(served.stack.ports.address("gateway")) as channel:
+        return FeedbackServiceStub(channel).LogEvents(request, timeout=10)
+
+
+def _events(user_id: str, action: Action, media: list[tuple[int, int]]) -> list[Event]:
     now_ms = time.time_ns() // 1_000_000
-    events = [
+    return [
         Event(
             event_id=f"{user_id}-{Action.Name(action)}-{media_id}",
             user_id=user_id,
@@ -28,8 +42,6 @@ def _log(served: Served, user_id: str, action: Action, media: list[tuple[int, in
         )
         for place, (media_id, author_id) in enumerate(media)
     ]
-    with grpc.insecure_channel(served.stack.ports.address("gateway")) as channel:
-        return FeedbackServiceStub(channel).LogEvents(LogEventsRequest(events=events), timeout=10)
 
 
 def _media_of_a_busy_author(served: Served) -> list[tuple[int, int]]:
@@ -62,6 +74,38 @@ def test_sending_events_again_changes_nothing(served: Served) -> None:
     first = _log(served, "repeater", Action.ACTION_LIKE, _media_of_a_busy_author(served))
     again = _log(served, "repeater", Action.ACTION_LIKE, _media_of_a_busy_author(served))
     assert (first.accepted, first.duplicates, again.accepted, again.duplicates) == (5, 0, 0, 5)
+
+
+def test_what_was_hidden_is_off_the_very_next_page(served: Served) -> None:
+    """The author of the first item of a page, not one that was chosen for it."""
+    first = served.page("picky").items[0]
+    _log(served, "picky", Action.ACTION_HIDE, [(first.media_id, first.author_id)])
+    assert first.author_id not in {item.author_id for item in served.page("picky").items}
+
+
+def test_a_stream_is_acknowledged_message_by_message(served: Served) -> None:
+    likes = _media_of_a_busy_author(served)
+    messages = [StreamEventsRequest(events=_events("streamer", Action.ACTION_LIKE, [liked])) for liked in likes]
+    with grpc.insecure_channel(served.stack.ports.address("gateway")) as channel:
+        answers = list(FeedbackServiceStub(channel).StreamEvents(iter([*messages, StreamEventsRequest()]), timeout=10))
+    assert [(answer.message, answer.accepted) for answer in answers] == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 0)]
+    assert answers[-1].refusal.detail == "events must hold 1 to 1000 events, got 0"
+    assert not served.page("streamer").cold_start
+
+
+def test_a_deleted_user_is_a_newcomer_again(served: Served) -> None:
+    likes = _media_of_a_busy_author(served)
+    _log(served, "leaver", Action.ACTION_LIKE, likes)
+    assert not served.page("leaver").cold_start
+    with grpc.insecure_channel(served.stack.ports.address("gateway")) as channel:
+        stub = FeedbackServiceStub(channel)
+        first, again = (stub.DeleteUser(DeleteUserRequest(user_id="leaver"), timeout=30) for _ in range(2))
+    assert (first.event_ids, first.archived_events, again) == (5, 5, DeleteUserResponse())
+    directory = served.plan.funnel_log
+    assert directory is not None
+    assert all("leaver" not in pl.read_parquet(file)["user_id"] for file in directory.glob("funnel-*.parquet"))
+    assert served.page("leaver").cold_start
+    assert _log(served, "leaver", Action.ACTION_LIKE, likes).accepted == 5
 
 
 def test_a_wrong_event_is_named(served: Served) -> None:

@@ -217,3 +217,38 @@ def test_without_polars_it_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(ConfigError, match=r"EXPLORE_FUNNEL_LOG needs polars; install explore-stack\[serve\]"):
         files(tmp_path)
+
+
+def of(user_id: str, request_id: str) -> FunnelRecord:
+    made = record(request_id)
+    return replace(made, request=replace(made.request, user_id=user_id))
+
+
+def test_a_users_rows_go_from_files_and_from_what_waits(tmp_path: Path) -> None:
+    log = files(tmp_path, requests=2)
+    for request_id, user_id in (("r1", "42"), ("r2", "43"), ("r3", "42"), ("r4", "42"), ("r5", "42"), ("r6", "43")):
+        log.add(of(user_id, request_id))
+    log.add(of("42", "r7"))
+    mixed, only_theirs, _ = sorted(tmp_path.iterdir())
+    before = pl.read_parquet(mixed).filter(pl.col("user_id") == "43")
+    assert log.forget("42") == 5 * COUNT
+    assert not only_theirs.exists()
+    assert pl.read_parquet(mixed).equals(before, null_equal=True)
+    assert (log.waiting, log.forget("42")) == (0, 0)
+    assert set(pl.read_parquet(tmp_path / "*.parquet")["request_id"]) == {"r2", "r6"}
+    assert log.bytes_on_disk == sum(path.stat().st_size for path in tmp_path.iterdir())
+
+
+def test_a_file_that_cannot_be_read_is_named_and_a_repeat_finishes(tmp_path: Path) -> None:
+    log = files(tmp_path, requests=1)
+    log.add(of("42", "r1"))
+    broken = tmp_path / "funnel-9.parquet"
+    broken.write_bytes(b"no parquet")
+    with pytest.raises(OSError, match=r"funnel-9\.parquet cannot be read"):
+        log.forget("42")
+    broken.unlink()
+    assert log.forget("42") == 0
+
+
+def test_no_log_has_nothing_to_forget(tmp_path: Path) -> None:
+    assert files(tmp_path / "nowhere").forget("42") == 0

@@ -180,3 +180,11 @@ async def test_closing_writes_what_waits_and_gives_up_what_runs(tmp_path: Path) 
         log.offer(call("r3"), PAGE)
         await log.idle()
         assert logged(tmp_path)["request_id"].unique().to_list() == ["r1"]
+
+
+async def test_a_request_that_is_being_logged_is_forgotten_too(tmp_path: Path) -> None:
+    async with logging_to(tmp_path) as log:
+        log.offer(call(), PAGE)
+        assert await log.forget("42") == 5
+        assert await log.forget("42") == 0
+    assert list(tmp_path.glob("*")) == []

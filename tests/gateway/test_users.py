@@ -14,6 +14,7 @@ from gateway.trace import Trace
 from gateway.users import Users
 from serving.deadline import Budget
 from serving.testing import FakeClock
+from tests.features.state_writer import StateWriter
 from tests.gateway.feeds import NOW_MS, exposure, feed_request
 
 
@@ -30,13 +31,13 @@ async def test_a_user_without_actions_is_cold(valkey: Valkey) -> None:
 
 
 async def test_a_like_is_seen_by_the_next_request(valkey: Valkey) -> None:
-    await UserStateStore(valkey).append("42", [StateEvent("e1", 7, 3, Action.LIKE, NOW_MS - 1)])
+    await StateWriter(valkey).append("42", [StateEvent("e1", 7, 3, Action.LIKE, NOW_MS - 1)])
     user = await _users(valkey).load(feed_request(), _time(), Trace(False))
     assert (user.cold, user.contexts.history_media_id_H.tolist()) == (False, [7])
 
 
 async def test_a_blocked_account_is_known_to_the_next_request(valkey: Valkey) -> None:
-    await UserStateStore(valkey).set_relations("42", [RelationChange(9, Relation.BLOCKED)])
+    await StateWriter(valkey).set_relations("42", [RelationChange(9, Relation.BLOCKED)])
     contexts = (await _users(valkey).load(feed_request(), _time(), Trace(False))).contexts
     assert (contexts.relation_account_id_R.tolist(), contexts.relation_kind_R.tolist()) == ([9], [Relation.BLOCKED])
 

@@ -13,9 +13,10 @@ import pytest
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.ranking_pb2_grpc import RankingServiceStub
 from serving.call_policy import BreakerPolicy, CallPolicy
-from serving.calling import PUSHBACK, StageCalls
+from serving.calling import StageCalls
 from serving.channels import RankingClient, StageConnection
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageFailed, Unavailable
+from serving.interceptors import PUSHBACK
 from serving.testing import FakeClock
 from tests.serving.batches import rank_request
 from tests.serving.doubles import Answer

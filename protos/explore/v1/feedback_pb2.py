@@ -24,29 +24,41 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65xplore/v1/feedback.proto\x12\nexplore.v1\"5\n\x10LogEventsRequest\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.explore.v1.Event\"\xf1\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08media_id\x18\x03 \x01(\x03\x12\x11\n\tauthor_id\x18\x04 \x01(\x03\x12\"\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x12.explore.v1.Action\x12\x15\n\revent_time_ms\x18\x06 \x01(\x03\x12\x12\n\x05value\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x15\n\x08position\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07surface\x18\n \x01(\tB\x08\n\x06_valueB\x0b\n\t_position\"9\n\x11LogEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\r\x12\x12\n\nduplicates\x18\x02 \x01(\r\"B\n\x13SetRelationsRequest\x12+\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1a.explore.v1.RelationChange\"n\n\x0eRelationChange\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\x03\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.explore.v1.RelationKind\x12\x0f\n\x07removed\x18\x04 \x01(\x08\"\x16\n\x14SetRelationsResponse*}\n\x0cRelationKind\x12\x1d\n\x19RELATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16RELATION_KIND_FOLLOWED\x10\x01\x12\x17\n\x13RELATION_KIND_MUTED\x10\x02\x12\x19\n\x15RELATION_KIND_BLOCKED\x10\x03*\xf0\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43TION_IMPRESSION\x10\x01\x12\x10\n\x0c\x41\x43TION_CLICK\x10\x02\x12\x14\n\x10\x41\x43TION_LONG_VIEW\x10\x03\x12\x0f\n\x0b\x41\x43TION_LIKE\x10\x04\x12\x0f\n\x0b\x41\x43TION_SAVE\x10\x05\x12\x10\n\x0c\x41\x43TION_SHARE\x10\x06\x12\x12\n\x0e\x41\x43TION_COMMENT\x10\x07\x12\x11\n\rACTION_FOLLOW\x10\x08\x12\x10\n\x0c\x41\x43TION_DWELL\x10\t\x12\x0f\n\x0b\x41\x43TION_HIDE\x10\n\x12\x11\n\rACTION_REPORT\x10\x0b\x32\xae\x01\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12H\n\tLogEvents\x12\x1c.explore.v1.LogEventsRequest\x1a\x1d.explore.v1.LogEventsResponse\x12Q\n\x0cSetRelations\x12\x1f.explore.v1.SetRelationsRequest\x1a .explore.v1.SetRelationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65xplore/v1/feedback.proto\x12\nexplore.v1\"5\n\x10LogEventsRequest\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.explore.v1.Event\"\xf1\x01\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08media_id\x18\x03 \x01(\x03\x12\x11\n\tauthor_id\x18\x04 \x01(\x03\x12\"\n\x06\x61\x63tion\x18\x05 \x01(\x0e\x32\x12.explore.v1.Action\x12\x15\n\revent_time_ms\x18\x06 \x01(\x03\x12\x12\n\x05value\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x15\n\x08position\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x0f\n\x07surface\x18\n \x01(\tB\x08\n\x06_valueB\x0b\n\t_position\"9\n\x11LogEventsResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\r\x12\x12\n\nduplicates\x18\x02 \x01(\r\"8\n\x13StreamEventsRequest\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.explore.v1.Event\"s\n\x14StreamEventsResponse\x12\x0f\n\x07message\x18\x01 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\r\x12\x12\n\nduplicates\x18\x03 \x01(\r\x12$\n\x07refusal\x18\x04 \x01(\x0b\x32\x13.explore.v1.Refusal\"D\n\x07Refusal\x12)\n\x06reason\x18\x01 \x01(\x0e\x32\x19.explore.v1.RefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"$\n\x11\x44\x65leteUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"~\n\x12\x44\x65leteUserResponse\x12\x14\n\x0cstate_fields\x18\x01 \x01(\x04\x12\x11\n\tevent_ids\x18\x02 \x01(\x04\x12\x11\n\texposures\x18\x03 \x01(\x04\x12\x17\n\x0f\x61rchived_events\x18\x04 \x01(\x04\x12\x13\n\x0b\x66unnel_rows\x18\x05 \x01(\x04\"B\n\x13SetRelationsRequest\x12+\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1a.explore.v1.RelationChange\"n\n\x0eRelationChange\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\x03\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.explore.v1.RelationKind\x12\x0f\n\x07removed\x18\x04 \x01(\x08\"\x16\n\x14SetRelationsResponse*k\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16REFUSAL_REASON_INVALID\x10\x01\x12\x1e\n\x1aREFUSAL_REASON_UNAVAILABLE\x10\x02*}\n\x0cRelationKind\x12\x1d\n\x19RELATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16RELATION_KIND_FOLLOWED\x10\x01\x12\x17\n\x13RELATION_KIND_MUTED\x10\x02\x12\x19\n\x15RELATION_KIND_BLOCKED\x10\x03*\xf0\x01\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43TION_IMPRESSION\x10\x01\x12\x10\n\x0c\x41\x43TION_CLICK\x10\x02\x12\x14\n\x10\x41\x43TION_LONG_VIEW\x10\x03\x12\x0f\n\x0b\x41\x43TION_LIKE\x10\x04\x12\x0f\n\x0b\x41\x43TION_SAVE\x10\x05\x12\x10\n\x0c\x41\x43TION_SHARE\x10\x06\x12\x12\n\x0e\x41\x43TION_COMMENT\x10\x07\x12\x11\n\rACTION_FOLLOW\x10\x08\x12\x10\n\x0c\x41\x43TION_DWELL\x10\t\x12\x0f\n\x0b\x41\x43TION_HIDE\x10\n\x12\x11\n\rACTION_REPORT\x10\x0b\x32\xd2\x02\n\x0f\x46\x65\x65\x64\x62\x61\x63kService\x12H\n\tLogEvents\x12\x1c.explore.v1.LogEventsRequest\x1a\x1d.explore.v1.LogEventsResponse\x12U\n\x0cStreamEvents\x12\x1f.explore.v1.StreamEventsRequest\x1a .explore.v1.StreamEventsResponse(\x01\x30\x01\x12Q\n\x0cSetRelations\x12\x1f.explore.v1.SetRelationsRequest\x1a .explore.v1.SetRelationsResponse\x12K\n\nDeleteUser\x12\x1d.explore.v1.DeleteUserRequest\x1a\x1e.explore.v1.DeleteUserResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'explore.v1.feedback_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RELATIONKIND']._serialized_start=603
-  _globals['_RELATIONKIND']._serialized_end=728
-  _globals['_ACTION']._serialized_start=731
-  _globals['_ACTION']._serialized_end=971
+  _globals['_REFUSALREASON']._serialized_start=1014
+  _globals['_REFUSALREASON']._serialized_end=1121
+  _globals['_RELATIONKIND']._serialized_start=1123
+  _globals['_RELATIONKIND']._serialized_end=1248
+  _globals['_ACTION']._serialized_start=1251
+  _globals['_ACTION']._serialized_end=1491
   _globals['_LOGEVENTSREQUEST']._serialized_start=41
   _globals['_LOGEVENTSREQUEST']._serialized_end=94
   _globals['_EVENT']._serialized_start=97
   _globals['_EVENT']._serialized_end=338
   _globals['_LOGEVENTSRESPONSE']._serialized_start=340
   _globals['_LOGEVENTSRESPONSE']._serialized_end=397
-  _globals['_SETRELATIONSREQUEST']._serialized_start=399
-  _globals['_SETRELATIONSREQUEST']._serialized_end=465
-  _globals['_RELATIONCHANGE']._serialized_start=467
-  _globals['_RELATIONCHANGE']._serialized_end=577
-  _globals['_SETRELATIONSRESPONSE']._serialized_start=579
-  _globals['_SETRELATIONSRESPONSE']._serialized_end=601
-  _globals['_FEEDBACKSERVICE']._serialized_start=974
-  _globals['_FEEDBACKSERVICE']._serialized_end=1148
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=399
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=455
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=457
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=572
+  _globals['_REFUSAL']._serialized_start=574
+  _globals['_REFUSAL']._serialized_end=642
+  _globals['_DELETEUSERREQUEST']._serialized_start=644
+  _globals['_DELETEUSERREQUEST']._serialized_end=680
+  _globals['_DELETEUSERRESPONSE']._serialized_start=682
+  _globals['_DELETEUSERRESPONSE']._serialized_end=808
+  _globals['_SETRELATIONSREQUEST']._serialized_start=810
+  _globals['_SETRELATIONSREQUEST']._serialized_end=876
+  _globals['_RELATIONCHANGE']._serialized_start=878
+  _globals['_RELATIONCHANGE']._serialized_end=988
+  _globals['_SETRELATIONSRESPONSE']._serialized_start=990
+  _globals['_SETRELATIONSRESPONSE']._serialized_end=1012
+  _globals['_FEEDBACKSERVICE']._serialized_start=1494
+  _globals['_FEEDBACKSERVICE']._serialized_end=1832
 # @@protoc_insertion_point(module_scope)

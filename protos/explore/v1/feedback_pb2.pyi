@@ -7,6 +7,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFUSAL_REASON_UNSPECIFIED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_INVALID: _ClassVar[RefusalReason]
+    REFUSAL_REASON_UNAVAILABLE: _ClassVar[RefusalReason]
+
 class RelationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RELATION_KIND_UNSPECIFIED: _ClassVar[RelationKind]
@@ -28,6 +34,9 @@ class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ACTION_DWELL: _ClassVar[Action]
     ACTION_HIDE: _ClassVar[Action]
     ACTION_REPORT: _ClassVar[Action]
+REFUSAL_REASON_UNSPECIFIED: RefusalReason
+REFUSAL_REASON_INVALID: RefusalReason
+REFUSAL_REASON_UNAVAILABLE: RefusalReason
 RELATION_KIND_UNSPECIFIED: RelationKind
 RELATION_KIND_FOLLOWED: RelationKind
 RELATION_KIND_MUTED: RelationKind
@@ -82,6 +91,52 @@ class LogEventsResponse(_message.Message):
     accepted: int
     duplicates: int
     def __init__(self, accepted: _Optional[int] = ..., duplicates: _Optional[int] = ...) -> None: ...
+
+class StreamEventsRequest(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class StreamEventsResponse(_message.Message):
+    __slots__ = ("message", "accepted", "duplicates", "refusal")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    message: int
+    accepted: int
+    duplicates: int
+    refusal: Refusal
+    def __init__(self, message: _Optional[int] = ..., accepted: _Optional[int] = ..., duplicates: _Optional[int] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("reason", "detail")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    reason: RefusalReason
+    detail: str
+    def __init__(self, reason: _Optional[_Union[RefusalReason, str]] = ..., detail: _Optional[str] = ...) -> None: ...
+
+class DeleteUserRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class DeleteUserResponse(_message.Message):
+    __slots__ = ("state_fields", "event_ids", "exposures", "archived_events", "funnel_rows")
+    STATE_FIELDS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_IDS_FIELD_NUMBER: _ClassVar[int]
+    EXPOSURES_FIELD_NUMBER: _ClassVar[int]
+    ARCHIVED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    FUNNEL_ROWS_FIELD_NUMBER: _ClassVar[int]
+    state_fields: int
+    event_ids: int
+    exposures: int
+    archived_events: int
+    funnel_rows: int
+    def __init__(self, state_fields: _Optional[int] = ..., event_ids: _Optional[int] = ..., exposures: _Optional[int] = ..., archived_events: _Optional[int] = ..., funnel_rows: _Optional[int] = ...) -> None: ...
 
 class SetRelationsRequest(_message.Message):
     __slots__ = ("changes",)

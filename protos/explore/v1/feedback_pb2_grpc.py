@@ -39,10 +39,20 @@ class FeedbackServiceStub:
                 request_serializer=explore_dot_v1_dot_feedback__pb2.LogEventsRequest.SerializeToString,
                 response_deserializer=explore_dot_v1_dot_feedback__pb2.LogEventsResponse.FromString,
                 _registered_method=True)
+        self.StreamEvents = channel.stream_stream(
+                '/explore.v1.FeedbackService/StreamEvents',
+                request_serializer=explore_dot_v1_dot_feedback__pb2.StreamEventsRequest.SerializeToString,
+                response_deserializer=explore_dot_v1_dot_feedback__pb2.StreamEventsResponse.FromString,
+                _registered_method=True)
         self.SetRelations = channel.unary_unary(
                 '/explore.v1.FeedbackService/SetRelations',
                 request_serializer=explore_dot_v1_dot_feedback__pb2.SetRelationsRequest.SerializeToString,
                 response_deserializer=explore_dot_v1_dot_feedback__pb2.SetRelationsResponse.FromString,
+                _registered_method=True)
+        self.DeleteUser = channel.unary_unary(
+                '/explore.v1.FeedbackService/DeleteUser',
+                request_serializer=explore_dot_v1_dot_feedback__pb2.DeleteUserRequest.SerializeToString,
+                response_deserializer=explore_dot_v1_dot_feedback__pb2.DeleteUserResponse.FromString,
                 _registered_method=True)
 
 
@@ -52,6 +62,16 @@ class FeedbackServiceServicer:
     def LogEvents(self, request, context):
         """Records events. Sending an event again is harmless: `event_id` decides, the second one counts as a duplicate.
         The call either rejects all events (INVALID_ARGUMENT names the event and the field) or stores all.
+        OK means that all are on disk. UNAVAILABLE means that some may not be: send the same events again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamEvents(self, request_iterator, context):
+        """LogEvents for clients that send all the time. Every message is answered by itself, in order, as soon as its events are on disk,
+        so that a client whose stream breaks knows which ones to send again. A message that is refused does not end the stream.
+        The server reads on only as it answers: a client that sends faster is held up by flow control.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,6 +85,16 @@ class FeedbackServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteUser(self, request, context):
+        """Removes what is stored of a user, and says how much that was: state, event ids, exposures, archived events, and the user's rows
+        in the funnel log of the gateway that answers. Logs that were exported before, and models trained on them, are not touched.
+        Calling it again is harmless. UNAVAILABLE says what has been removed so far; calling again removes the rest.
+        Events that come later are those of a new user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FeedbackServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,10 +103,20 @@ def add_FeedbackServiceServicer_to_server(servicer, server):
                     request_deserializer=explore_dot_v1_dot_feedback__pb2.LogEventsRequest.FromString,
                     response_serializer=explore_dot_v1_dot_feedback__pb2.LogEventsResponse.SerializeToString,
             ),
+            'StreamEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamEvents,
+                    request_deserializer=explore_dot_v1_dot_feedback__pb2.StreamEventsRequest.FromString,
+                    response_serializer=explore_dot_v1_dot_feedback__pb2.StreamEventsResponse.SerializeToString,
+            ),
             'SetRelations': grpc.unary_unary_rpc_method_handler(
                     servicer.SetRelations,
                     request_deserializer=explore_dot_v1_dot_feedback__pb2.SetRelationsRequest.FromString,
                     response_serializer=explore_dot_v1_dot_feedback__pb2.SetRelationsResponse.SerializeToString,
+            ),
+            'DeleteUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteUser,
+                    request_deserializer=explore_dot_v1_dot_feedback__pb2.DeleteUserRequest.FromString,
+                    response_serializer=explore_dot_v1_dot_feedback__pb2.DeleteUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -117,6 +157,33 @@ class FeedbackService:
             _registered_method=True)
 
     @staticmethod
+    def StreamEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/explore.v1.FeedbackService/StreamEvents',
+            explore_dot_v1_dot_feedback__pb2.StreamEventsRequest.SerializeToString,
+            explore_dot_v1_dot_feedback__pb2.StreamEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SetRelations(request,
             target,
             options=(),
@@ -133,6 +200,33 @@ class FeedbackService:
             '/explore.v1.FeedbackService/SetRelations',
             explore_dot_v1_dot_feedback__pb2.SetRelationsRequest.SerializeToString,
             explore_dot_v1_dot_feedback__pb2.SetRelationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/explore.v1.FeedbackService/DeleteUser',
+            explore_dot_v1_dot_feedback__pb2.DeleteUserRequest.SerializeToString,
+            explore_dot_v1_dot_feedback__pb2.DeleteUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

