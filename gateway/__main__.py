@@ -21,6 +21,7 @@ from gateway.feedback import FeedbackServicer
 from gateway.funnel_files import FilesConfig, FunnelFiles
 from gateway.funnel_log import FunnelLog
 from gateway.funnel_pass import FunnelPass
+from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import AfterPage, Pipeline, no_log
 from gateway.servicer import ExploreServicer
@@ -84,12 +85,14 @@ class Gateway:
         check_weights(config.value_weights, tables[config.value_weights])
         if config.clock == "data":
             self._clock = clock_from(bundle.manifest.as_of_ms)
-        popular = PopularMedia.from_items(open_items(bundle), config.non_recommendable_threshold, self._takedowns)
+        items = open_items(bundle)
+        popular = PopularMedia.from_items(items, config.non_recommendable_threshold, self._takedowns)
         return Pipeline(
             users=Users(self._store, config.state_timeout_s),
             sourcing=SourcingStage(config.funnel.retrieval, self._retrieval, popular),
             rankers=[RankingStage(config.funnel.plan_of(stage), client) for stage, client in self._rankers.items()],
             policy=PagePolicy("default", tables[config.value_weights], config.diversity),
+            missed=Missed(items, config.missed_after_ms, config.missed_items),
             bundle_version=bundle.version,
             after_page=self._after_page(bundle),
         )

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
+from features.counters import HOUR_MS
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from features.schema import Stage
 from gateway.diversity import DiversityConfig
@@ -67,6 +68,10 @@ class GatewayConfig(ServiceConfig):
     value_weights: str = "default"  # name of a table in the bundle
     diversity_decay: float = Field(default=DiversityConfig.decay, ge=0, le=1)
     diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)
+    missed_after_h: float = Field(
+        default=72.0, ge=0, le=24 * 3650
+    )  # "in case you missed it" after this absence; 0: never
+    missed_items: int = Field(default=3, ge=1)  # of the module, at most; the page gets no longer
     non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
     takedown_file: Path | None = None  # for the fallback page too; looked at again whenever one is made
     funnel_log: Path | None = (
@@ -88,6 +93,11 @@ class GatewayConfig(ServiceConfig):
     def diversity(self) -> DiversityConfig:
         """The diversity rule."""
         return DiversityConfig(self.diversity_decay, self.diversity_floor)
+
+    @property
+    def missed_after_ms(self) -> int:
+        """The shortest absence with a module, 0: none has one."""
+        return round(self.missed_after_h * HOUR_MS)
 
     @model_validator(mode="after")
     def _page_fits(self) -> GatewayConfig:

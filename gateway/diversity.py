@@ -39,11 +39,22 @@ class Selection:
     factor_K: Float64
 
 
-def select(score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: DiversityConfig) -> Selection:
+NOTHING_FIRST: Int64 = np.empty(0, dtype=np.int64)
+
+
+def select(
+    score_N: Float64,
+    author_N: Int64,
+    seed_N: Int64,
+    size: int,
+    config: DiversityConfig,
+    first_F: Int64 = NOTHING_FIRST,
+) -> Selection:
     """Greedy: takes the best discounted score, then discounts what is left of its author and of its seed account, and again.
 
     A positive score is multiplied by the factor, a negative one divided by it, so that a discount never promotes. Ties go to the
-    earlier candidate. Raises ValueError for a score that is not finite: an unscored item has no place in the order.
+    earlier candidate. The rows `first_F` take the first places whatever they score, and discount what follows like any others.
+    Raises ValueError for a score that is not finite: an unscored item has no place in the order.
     """
     if not np.isfinite(score_N).all():
         raise ValueError("diversity needs finite scores; drop unscored candidates before")
@@ -53,10 +64,11 @@ def select(score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: 
     left_N = np.ones(len(score_N), dtype=bool)
     rows: list[int] = []
     factors: list[float] = []
-    for _ in range(min(size, len(score_N))):
+    for place in range(min(size, len(score_N))):
         factor_N = author_factor_N * seed_factor_N
-        discounted_N = np.where(score_N >= 0, score_N * factor_N, score_N / factor_N)
-        row = int(np.argmax(np.where(left_N, discounted_N, -np.inf)))
+        discounted_N = discounted(score_N, factor_N)
+        best = int(np.argmax(np.where(left_N, discounted_N, -np.inf)))
+        row = int(first_F[place]) if place < len(first_F) else best
         rows.append(row)
         factors.append(float(factor_N[row]))
         left_N[row] = False
@@ -65,6 +77,28 @@ def select(score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: 
         if seed != NO_SEED:
             seed_factor_N[seed_N == seed] = _factor(_count(taken_seed, seed), config)
     return Selection(np.array(rows, dtype=np.int64), np.array(factors, dtype=np.float64))
+
+
+def discounted(score_N: Float64, factor_N: Float64) -> Float64:
+    """What each score counts under its factor: a positive one times the factor, a negative one divided by it. Shape [N]."""
+    return np.where(score_N >= 0, score_N * factor_N, score_N / factor_N)
+
+
+def factors(row_K: Int64, author_N: Int64, seed_N: Int64, config: DiversityConfig) -> tuple[Float64, Float64]:
+    """The author factor and the seed factor of every candidate, shapes [N].
+
+    Those of a page `row_K`, in the order of its places, as they were picked; those of the others for the place after the page.
+    """
+    no_seed_N = seed_N == NO_SEED
+    author_factor_N = _group_factors(row_K, author_N, config)
+    return author_factor_N, np.where(no_seed_N, 1.0, _group_factors(row_K, seed_N, config))
+
+
+def _group_factors(row_K: Int64, group_N: Int64, config: DiversityConfig) -> Float64:
+    taken: dict[int, int] = {}
+    at_pick = {row: _count(taken, int(group_N[row])) - 1 for row in row_K.tolist()}
+    already = [at_pick.get(row, taken.get(group, 0)) for row, group in enumerate(group_N.tolist())]
+    return np.array([_factor(count, config) for count in already], dtype=np.float64)
 
 
 def _count(taken: dict[int, int], key: int) -> int:

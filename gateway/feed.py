@@ -26,6 +26,7 @@ class FeedRequest:
     cursor: Cursor
     time_ms: int
     debug: bool
+    preview: bool = False  # only looked at: nothing is remembered of it
 
 
 class Reason(IntEnum):
@@ -86,6 +87,7 @@ class FeedItem:
     source: str
     source_path: str  # "" if unknown
     seed_account_id: int
+    module: str = ""  # "" is the ordinary feed
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway import paging
-from gateway.diversity import DiversityConfig, Selection, select
+from gateway.diversity import NOTHING_FIRST, DiversityConfig, Selection, factors, select
 from gateway.feed import FeedItem, FeedRequest, Standing
-from gateway.trace import Trace
+from gateway.missed import MISSED, Absence
+from gateway.trace import Discounts, Trace
 from gateway.value_model import value
 
 DIVERSITY = "diversity"  # name in debug and telemetry
@@ -26,12 +27,21 @@ class PagePolicy:
     diversity: DiversityConfig
 
 
-def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace: Trace) -> tuple[FeedItem, ...]:
-    """The items of the page in order. Candidates that nothing scored keep their order, behind no scored one."""
+def compose(
+    standing: Standing, request: FeedRequest, policy: PagePolicy, trace: Trace, absence: Absence | None = None
+) -> tuple[FeedItem, ...]:
+    """The items of the page in order. Candidates that nothing scored keep their order, behind no scored one.
+
+    `absence`: the user comes back from one, so what was missed goes first.
+    """
     score_N, valued = _final_score(standing, policy)
     columns = standing.candidates
-    picked = select(score_N, columns.author_id_N, columns.seed_account_id_N, request.page_size, policy.diversity)
-    _explain(standing, picked, trace)
+    author_N, seed_N = columns.author_id_N, columns.seed_account_id_N
+    first_F = NOTHING_FIRST
+    if absence is not None and valued:
+        first_F = absence.best(columns, score_N, request.page_size, policy.diversity)
+    picked = select(score_N, author_N, seed_N, request.page_size, policy.diversity, first_F)
+    _explain(standing, score_N, picked, policy, trace)
     return tuple(
         FeedItem(
             media_id=int(columns.media_id_N[row]),
@@ -43,6 +53,7 @@ def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace:
             source=columns.source(row),
             source_path=columns.source_path(row),
             seed_account_id=int(columns.seed_account_id_N[row]),
+            module=MISSED if place < len(first_F) else "",
         )
         for place, row in enumerate(picked.row_K.tolist())
     )
@@ -69,9 +80,12 @@ def _final_score(standing: Standing, policy: PagePolicy) -> tuple[NDArray[np.flo
     return np.arange(count, 0, -1, dtype=np.float64) / max(count, 1), False
 
 
-def _explain(standing: Standing, picked: Selection, trace: Trace) -> None:
+def _explain(
+    standing: Standing, score_N: NDArray[np.float64], picked: Selection, policy: PagePolicy, trace: Trace
+) -> None:
     if not trace.debug:
         return
-    on_page = set(standing.candidates.media_id_N[picked.row_K].tolist())
-    for media_id in set(standing.candidates.media_id_N.tolist()) - on_page:
-        trace.dropped[media_id] = f"{DIVERSITY}: others were worth more"
+    columns = standing.candidates
+    author_N, seed_N = factors(picked.row_K, columns.author_id_N, columns.seed_account_id_N, policy.diversity)
+    trace.weights = policy.weights
+    trace.pick(DIVERSITY, columns.media_id_N, picked.row_K, Discounts(score_N, author_N, seed_N))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.feed import FeedItem, FeedRequest, Page
+from gateway.missed import Missed
 from gateway.page import PagePolicy, compose, next_token
 from gateway.stages import Call, RankingStage, SourcingStage
 from gateway.trace import Trace
@@ -29,6 +30,7 @@ class Pipeline:
     sourcing: SourcingStage
     rankers: Sequence[RankingStage]
     policy: PagePolicy
+    missed: Missed
     bundle_version: str
     after_page: AfterPage = no_log  # returns at once
 
@@ -42,8 +44,10 @@ class Pipeline:
             standing = await ranker.narrow(standing, call)
 
         with trace.timed("diversity", len(standing.candidates)) as run:
-            items = compose(standing, request, self.policy, trace)
+            absence = self.missed.absence(request, user)
+            items = compose(standing, request, self.policy, trace, absence)
             run.candidates_out = len(items)
-        await self.users.remember(request, np.array([item.media_id for item in items], dtype=np.int64), trace)
-        self.after_page(call, items)
+        if not request.preview:
+            await self.users.remember(request, np.array([item.media_id for item in items], dtype=np.int64), trace)
+            self.after_page(call, items)
         return Page(items, self.bundle_version, user.cold, next_token(request, items))

@@ -66,7 +66,9 @@ class SourcingStage:
         )
         try:
             response = await self._client.retrieve(request, call.budget.share(self._plan.share))
-            return decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
+            candidates = decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
+            call.trace.sources = response.reports[0].sources
+            return candidates
         except CallError as error:
             call.trace.degrade(RETRIEVAL, reason_of(error), f"{error}; popular media used instead")
             return self._popular.candidates(call.user.contexts, call.user.seen_S, keep)
