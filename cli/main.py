@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from bundles.errors import BundleError
-from cli.commands import data, evaluation, feed, report, stack, takedown, train
+from cli.commands import data, evaluation, explain, feed, report, stack, takedown, train
 from cli.commands import igql as igql_commands
 from cli.errors import CommandError
 from cli.workspace import Workspace
@@ -45,7 +45,7 @@ def build() -> typer.Typer:
     ) -> None:
         context.obj = Workspace(home, igql)
 
-    for group in (data, train, stack, feed, igql_commands, takedown, evaluation, report):
+    for group in (data, train, stack, feed, explain, igql_commands, takedown, evaluation, report):
         group.register(app)
     return app
 
