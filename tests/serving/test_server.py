@@ -55,7 +55,7 @@ async def health_of(channel: grpc.aio.Channel, service: str = "") -> str:
 
 
 async def test_keepalive_pings_do_not_end_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in production, but ten times as fast. gRPC forgives two pings by itself: the third one, after 3 s, ended the connection."""
+    """Ten times as fast as in production. gRPC forgives two pings by itself: the third one, after 3 s, ended connections."""
     monkeypatch.setattr("serving.server.MIN_PING_MS", 500)
     pings = [("grpc.keepalive_time_ms", 1_000), ("grpc.http2.max_pings_without_data", 0)]
     async with (
