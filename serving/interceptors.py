@@ -33,7 +33,7 @@ else:
 
 
 class UnaryInterceptor(_ServerInterceptor):
-    """Wraps unary methods; streams (health watches, reflection) pass untouched."""
+    """Wraps unary methods; streams (health watches, reflection) pass untouched: see serving/streams.py."""
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Handler:
         """gRPC's hook: replaces the behaviour of the method that is about to run."""

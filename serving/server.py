@@ -20,6 +20,7 @@ from serving import health, status
 from serving.config import ServiceConfig
 from serving.errors import BindError, StartupError
 from serving.interceptors import ErrorInterceptor, TelemetryInterceptor
+from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
 
 # Lets the keepalive of our channels pass (serving/channels.py): gRPC's default of minutes ends connections with "too many pings".
@@ -57,7 +58,8 @@ class ServerHandle:
         self._health = health.Health(service.names)
         self._status = status.Status(", ".join(service.names), service.versions, service.note)
         self._server = grpc.aio.server(
-            interceptors=[TelemetryInterceptor(telemetry), ErrorInterceptor()], options=_options(config)
+            interceptors=[TelemetryInterceptor(telemetry), ErrorInterceptor(), StreamErrorInterceptor()],
+            options=_options(config),
         )
         self._loading: asyncio.Task[None] | None = None
 
