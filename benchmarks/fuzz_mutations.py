@@ -44,14 +44,27 @@ _DTYPES = ("<q", "<I", "<f", "<B")  # of the values that `bytes` columns hold
 def spoiled(rng: Random, message: Message) -> bytes:
     """The bytes of a request that is wrong somewhere, or of one that happens to be right. `message` is changed."""
     if rng.random() < _RARELY:
-        _blow_up(rng, message, rng.choice((HUGE_FIELD, TOO_MUCH)))
-        return message.SerializeToString()
+        return large(rng, message, rng.choice((HUGE_FIELD, TOO_MUCH)))
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
         spoil_a_field(rng, message)
     data = message.SerializeToString()
     for _ in range(rng.choice((0, 0, 0, 1, 1, 3))):
         data = rng.choice(_WIRE)(rng, data)
     return data
+
+
+def large(rng: Random, message: Message, size: int = HUGE_FIELD) -> bytes:
+    """The bytes of a request with one text or column of `size` bytes. `message` is changed."""
+    choices = [
+        (target, field)
+        for target in _messages(message)
+        for field in target.DESCRIPTOR.fields
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and not field.is_repeated
+    ]
+    if choices:
+        target, field = rng.choice(choices)
+        setattr(target, field.name, bytes(size) if field.type == FieldDescriptor.TYPE_BYTES else "x" * size)
+    return message.SerializeToString()
 
 
 def spoil_a_field(rng: Random, message: Message) -> None:
@@ -169,19 +182,6 @@ def _packable(rng: Random, form: str) -> float | int:
             return rng.choice((0, 1, 2**31, 2**32 - 1))
         case _:
             return rng.choice((0, 1, 12, 255))
-
-
-def _blow_up(rng: Random, message: Message, size: int) -> None:
-    """Makes one text or column as large as a message may be, or larger."""
-    choices = [
-        (target, field)
-        for target in _messages(message)
-        for field in target.DESCRIPTOR.fields
-        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and not field.is_repeated
-    ]
-    if choices:
-        target, field = rng.choice(choices)
-        setattr(target, field.name, bytes(size) if field.type == FieldDescriptor.TYPE_BYTES else "x" * size)
 
 
 def _flip(rng: Random, data: bytes) -> bytes:

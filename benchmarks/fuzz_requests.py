@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from benchmarks.fuzz_mutations import spoiled
+from benchmarks.fuzz_mutations import large, spoiled
 from cli.stack import SERVICES, Ports
 from features.actions import Action
 from features.context import UserContexts, concatenate
@@ -29,8 +29,11 @@ from protos.explore.v1 import feed_pb2, feedback_pb2, ranking_pb2, retrieval_pb2
 from protos.explore.v1.retrieval_pb2_grpc import RetrievalServiceStub
 from serving.wire import SeenMedia, decode_retrieve_response, encode_contexts, encode_rank_request
 
+FUZZED = tuple(f"fuzz-{number}" for number in range(50))  # users who do what nobody does
 CANDIDATES = 20  # of an unspoiled RankRequest: what is wrong with it does not depend on how many there are
 _CALL_S = 10.0
+LARGE = 4
+_BUSY = 8.0  # weight
 _STREAMED = 3  # messages of a streamed request, at most
 
 Make = Callable[[Random], Message]
@@ -81,8 +84,15 @@ class Request:
 
 
 def request(rpcs: Sequence[Rpc], seed: int, number: int) -> Request:
-    """The spoiled request with this number: the same for the same seed, whatever else is sent."""
+    """The spoiled request with this number: the same for the same seed, whatever else is sent, but for the times of events.
+
+    The first LARGE of every busy RPC are as large as a message may be, so that buffers have grown when memory is first looked at.
+    """
     rng = Random(f"{seed}:{number}")
+    busy = [rpc for rpc in rpcs if rpc.weight >= _BUSY]
+    if number < LARGE * len(busy):
+        rpc = busy[number % len(busy)]
+        return Request(number, rpc.service, rpc.path, (large(rng, rpc.make(rng)),), rpc.streams_in, rpc.streams_out)
     (rpc,) = rng.choices(rpcs, [each.weight for each in rpcs])
     count = rng.randint(0, _STREAMED) if rpc.streams_in else 1
     messages = tuple(spoiled(rng, rpc.make(rng)) for _ in range(count))
@@ -163,7 +173,7 @@ def _empty(descriptor: Any) -> Make:
         message: Message = descriptor._concrete_class()
         for field in descriptor.fields:
             if field.name == "user_id":
-                setattr(message, field.name, f"fuzz-{rng.randrange(100)}")
+                setattr(message, field.name, rng.choice(FUZZED))
         return message
 
     return make
@@ -210,7 +220,7 @@ class _Known:
         row = rng.randrange(len(self._candidates))
         return feedback_pb2.Event(
             event_id=f"fuzz-{rng.randrange(20_000)}",  # some come twice
-            user_id=f"fuzz-{rng.randrange(100)}",
+            user_id=rng.choice(FUZZED),
             media_id=int(self._candidates.media_id_N[row]),
             author_id=int(self._candidates.author_id_N[row]),
             action=feedback_pb2.Action.Name(int(action)),
@@ -223,7 +233,7 @@ class _Known:
 
     def set_relations(self, rng: Random) -> Message:
         change = feedback_pb2.RelationChange(
-            user_id=f"fuzz-{rng.randrange(100)}",
+            user_id=rng.choice(FUZZED),
             account_id=int(rng.choice(self._candidates.author_id_N.tolist())),
             kind=rng.choice(("RELATION_KIND_FOLLOWED", "RELATION_KIND_MUTED", "RELATION_KIND_BLOCKED")),
             removed=rng.random() < 0.5,

@@ -21,6 +21,8 @@ from protos.explore.v1.feed_pb2 import DegradationReason, GetFeedResponse
 IN_FLIGHT = 8
 DEADLINE_S = 20.0  # of one call; a request that takes longer holds up others
 _SEND_LIMIT = 64 * 1024 * 1024  # ours must not be what stops a large message
+# grpcio's client says so itself, and loses the server's status, when a server ends a stream that the client still writes to.
+_OWN_ERROR, _ATTEMPTS = "Internal error from Core", 5
 _GET_FEED = "/explore.v1.ExploreService/GetFeed"
 # What a service may say of a request. UNAVAILABLE and DEADLINE_EXCEEDED would say that it was ended or held up by one.
 FINE = frozenset(
@@ -39,7 +41,7 @@ FINE = frozenset(
 class Findings:
     """What became of the requests."""
 
-    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)  # (path, status)
+    statuses: Counter[tuple[str, str]] = field(default_factory=Counter)  # (service and method, status)
     wrong: list[tuple[Request, str]] = field(default_factory=list)
 
     @property
@@ -50,11 +52,15 @@ class Findings:
 
 @dataclass(frozen=True)
 class Life:
-    """One process: when it started, and the memory that is its own (RssAnon, bytes)."""
+    """One process at one moment: which it is, when it started, and the memory that is its own (RssAnon, bytes)."""
 
     pid: int
     started_ms: int | None
     memory: int
+
+    def same(self, other: Life) -> bool:
+        """Whether it is the same process still."""
+        return (self.pid, self.started_ms) == (other.pid, other.started_ms)
 
 
 @asynccontextmanager
@@ -90,7 +96,7 @@ async def send_all(
         for number in left:
             spoilt = request(rpcs, which.seed, number)
             status, problem = await send(to, spoilt)
-            findings.statuses[spoilt.path, status] += 1
+            findings.statuses[f"{spoilt.service} {spoilt.path.rsplit('/', 1)[1]}", status] += 1
             if problem:
                 findings.wrong.append((spoilt, problem))
             report()
@@ -101,11 +107,15 @@ async def send_all(
 
 async def send(to: Mapping[str, grpc.aio.Channel], spoilt: Request) -> tuple[str, str]:
     """The status of the answer, and what is wrong with it; empty if nothing is."""
-    try:
-        answer = await _call(to[spoilt.service], spoilt)
-    except grpc.aio.AioRpcError as error:
-        code = error.code()
-        return code.name, "" if code in FINE else f"{code.name}: {error.details()}"
+    for attempt in range(_ATTEMPTS):
+        try:
+            answer = await _call(to[spoilt.service], spoilt)
+        except grpc.aio.AioRpcError as error:
+            if spoilt.streams_in and error.details() == _OWN_ERROR and attempt < _ATTEMPTS - 1:
+                continue
+            code = error.code()
+            return code.name, "" if code in FINE else f"{code.name}: {error.details()}"
+        break
     return "OK", _hidden(spoilt, answer)
 
 
