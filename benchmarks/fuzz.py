@@ -71,6 +71,7 @@ def _fuzz(workspace: Workspace, stack: RunningStack, quick: bool, seed: int) -> 
         "seconds": time.monotonic() - start,
         "statuses": _by_rpc(findings),
         "wrong": [f"{spoilt.path} #{spoilt.number}: {problem}" for spoilt, problem in findings.wrong[:_SAVE_MOST]],
+        "memory_mb_by_round": {name: [round(each[name].memory / 1e6, 1) for each in rounds] for name in memory},
         "memory_mb": {name: {"warm": warm / 1e6, "end": end / 1e6} for name, (warm, end) in memory.items()},
     }
     result = Result(

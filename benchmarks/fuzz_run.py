@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import grpc.aio
-from grpc._cython.cygrpc import EOF  # type: ignore[import-not-found]
 
 from benchmarks.fuzz_requests import Request, Rpc, request
 from cli.processes import Process
@@ -21,8 +21,6 @@ from protos.explore.v1.feed_pb2 import DegradationReason, GetFeedResponse
 IN_FLIGHT = 8
 DEADLINE_S = 20.0  # of one call; a request that takes longer holds up others
 _SEND_LIMIT = 64 * 1024 * 1024  # ours must not be what stops a large message
-# grpcio's client says so itself, and loses the server's status, when a server ends a stream that the client still writes to.
-_OWN_ERROR, _ATTEMPTS = "Internal error from Core", 5
 _GET_FEED = "/explore.v1.ExploreService/GetFeed"
 # What a service may say of a request. UNAVAILABLE and DEADLINE_EXCEEDED would say that it was ended or held up by one.
 FINE = frozenset(
@@ -63,15 +61,25 @@ class Life:
         return (self.pid, self.started_ms) == (other.pid, other.started_ms)
 
 
+@dataclass(frozen=True)
+class Way:
+    """How to reach one service: without waiting, and with waiting in a thread."""
+
+    channel: grpc.aio.Channel
+    blocking: grpc.Channel
+
+
 @asynccontextmanager
-async def channels(ports: Ports) -> AsyncIterator[Mapping[str, grpc.aio.Channel]]:
-    """A channel to each of the five services."""
+async def channels(ports: Ports) -> AsyncIterator[Mapping[str, Way]]:
+    """The ways to the five services."""
     options = [("grpc.max_send_message_length", _SEND_LIMIT), ("grpc.max_receive_message_length", _SEND_LIMIT)]
     async with AsyncExitStack() as stack:
-        yield {
-            service: await stack.enter_async_context(grpc.aio.insecure_channel(ports.address(service), options))
-            for service in SERVICES
-        }
+        ways = {}
+        for service in SERVICES:
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(ports.address(service), options))
+            blocking = stack.enter_context(grpc.insecure_channel(ports.address(service), options))
+            ways[service] = Way(channel, blocking)
+        yield ways
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ async def send_all(
     """Sends the requests, IN_FLIGHT at a time, and adds to `findings` what became of them. Tells `report` after each."""
     left = iter(which.numbers)
 
-    async def worker(to: Mapping[str, grpc.aio.Channel]) -> None:
+    async def worker(to: Mapping[str, Way]) -> None:
         for number in left:
             spoilt = request(rpcs, which.seed, number)
             status, problem = await send(to, spoilt)
@@ -105,39 +113,39 @@ async def send_all(
         await asyncio.gather(*(worker(to) for _ in range(IN_FLIGHT)))
 
 
-async def send(to: Mapping[str, grpc.aio.Channel], spoilt: Request) -> tuple[str, str]:
+async def send(to: Mapping[str, Way], spoilt: Request) -> tuple[str, str]:
     """The status of the answer, and what is wrong with it; empty if nothing is."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            answer = await _call(to[spoilt.service], spoilt)
-        except grpc.aio.AioRpcError as error:
-            if spoilt.streams_in and error.details() == _OWN_ERROR and attempt < _ATTEMPTS - 1:
-                continue
-            code = error.code()
-            return code.name, "" if code in FINE else f"{code.name}: {error.details()}"
-        break
+    try:
+        answer = await _call(to[spoilt.service], spoilt)
+    except grpc.RpcError as error:
+        code: grpc.StatusCode = error.code()
+        return code.name, "" if code in FINE else f"{code.name}: {error.details()}"
     return "OK", _hidden(spoilt, answer)
 
 
-async def _call(channel: grpc.aio.Channel, spoilt: Request) -> bytes:
-    """The answer, empty if it is a stream. Raises AioRpcError."""
+async def _call(way: Way, spoilt: Request) -> bytes:
+    """The answer, empty if it is a stream. Raises RpcError."""
+    if spoilt.streams_in:
+        return await asyncio.to_thread(_stream, way.blocking, spoilt)
+    if spoilt.streams_out:
+        stream: Any = way.channel.unary_stream
+        watch = stream(spoilt.path)(spoilt.messages[0], timeout=DEADLINE_S)
+        await watch.read()  # it goes on for ever
+        watch.cancel()
+        return b""
+    unary: Any = way.channel.unary_unary
+    answer: bytes = await unary(spoilt.path)(spoilt.messages[0], timeout=DEADLINE_S)
+    return answer
 
-    async def messages() -> AsyncIterator[bytes]:
-        for message in spoilt.messages:
-            yield message
 
-    path = spoilt.path
+def _stream(channel: grpc.Channel, spoilt: Request) -> bytes:
+    """Sends a stream. Where a server ends one that is still written to, grpc.aio loses the status (it says INTERNAL itself)."""
+    many: Any = channel.stream_stream if spoilt.streams_out else channel.stream_unary
+    answers = many(spoilt.path)(iter(spoilt.messages), timeout=DEADLINE_S)
     if not spoilt.streams_out:
-        unary: Any = channel.stream_unary if spoilt.streams_in else channel.unary_unary
-        asked = messages() if spoilt.streams_in else spoilt.messages[0]
-        answer: bytes = await unary(path)(asked, timeout=DEADLINE_S)
-        return answer
-    stream: Any = channel.stream_stream if spoilt.streams_in else channel.unary_stream
-    call = stream(path)(messages() if spoilt.streams_in else spoilt.messages[0], timeout=DEADLINE_S)
-    answer = await call.read()
-    while spoilt.streams_in and answer is not EOF:  # it ends with what was asked; a watch goes on for ever
-        answer = await call.read()
-    call.cancel()
+        return bytes(answers)
+    for _ in answers:
+        pass
     return b""
 
 

@@ -83,6 +83,9 @@ def check_events(events: Iterable[Event], now_ms: int, shift_ms: int) -> dict[st
     by_user: dict[str, list[StateEvent]] = {}
     for place, event in enumerate(rows):
         _check(event, f"events[{place}]", now_ms)
+        # A time before the epoch would make every stage refuse this user from now on.
+        early = event.event_time_ms + shift_ms <= 0
+        _require(not early, f"events[{place}].event_time_ms", "lies before 1970 on the clock that the cascade runs on")
         by_user.setdefault(event.user_id, []).append(
             StateEvent(
                 event.event_id, event.media_id, event.author_id, Action(event.action), event.event_time_ms + shift_ms

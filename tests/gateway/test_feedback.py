@@ -72,6 +72,14 @@ def test_no_events_and_too_many_are_refused(count: int) -> None:
         check_events([_event()] * count, NOW_MS, 0)
 
 
+@pytest.mark.parametrize("event_time_ms", [1, 400 * 86_400_000])
+def test_a_time_that_lies_before_the_epoch_on_the_cascades_clock_is_refused(event_time_ms: int) -> None:
+    """Stages refuse a negative time, so such an event would cost its user every personal page to come."""
+    with pytest.raises(InvalidArgument, match=r"events\[0\].event_time_ms lies before 1970"):
+        check_events([_event(event_time_ms=event_time_ms)], NOW_MS, -400 * 86_400_000)
+    check_events([_event(event_time_ms=400 * 86_400_000 + 1)], NOW_MS, -400 * 86_400_000)
+
+
 def test_events_are_put_in_order_of_time_per_user() -> None:
     events = [_event(event_id="b", event_time_ms=NOW_MS), _event(event_id="a", event_time_ms=NOW_MS - 5)]
     assert [event.event_id for event in check_events(events, NOW_MS, 0)["42"]] == ["a", "b"]
