@@ -70,8 +70,8 @@ class GatewayConfig(ServiceConfig):
     diversity_floor: float = Field(default=DiversityConfig.floor, gt=0, le=1)
     missed_after_h: float = Field(
         default=72.0, ge=0, le=24 * 3650
-    )  # "in case you missed it" after this absence; 0: never
-    missed_items: int = Field(default=3, ge=1)  # of the module, at most; the page gets no longer
+    )  # away so long, a user gets what was missed; 0: never
+    missed_items: int = Field(default=3, ge=1)  # that stand on top of the page then, at most
     non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
     takedown_file: Path | None = None  # for the fallback page too; looked at again whenever one is made
     funnel_log: Path | None = (

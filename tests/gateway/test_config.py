@@ -33,3 +33,14 @@ def test_a_gateway_logs_nothing_unless_it_is_told_where() -> None:
 def test_a_page_larger_than_the_last_stage_is_refused() -> None:
     with pytest.raises(ValidationError, match="more than the last stage keeps"):
         GatewayConfig(page_size=51)
+
+
+@pytest.mark.parametrize("hours", [-1.0, float("nan"), float("inf")])
+def test_an_absence_that_is_no_time_is_refused(hours: float) -> None:
+    with pytest.raises(ValidationError, match="missed_after_h"):
+        GatewayConfig(missed_after_h=hours)
+
+
+@pytest.mark.parametrize(("hours", "milliseconds"), [(0.0, 0), (0.5, 1_800_000), (72.0, 259_200_000)])
+def test_an_absence_is_told_in_hours(hours: float, milliseconds: int) -> None:
+    assert GatewayConfig(missed_after_h=hours).missed_after_ms == milliseconds
