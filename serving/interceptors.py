@@ -88,9 +88,13 @@ class TelemetryInterceptor(UnaryInterceptor):
             try:
                 response = await handler.unary_unary(request, context)
                 status = grpc.StatusCode.OK
-            except grpc.aio.AbortError:
+            except grpc.aio.AbortError as error:
                 status = context.code()
-                raise
+                # gRPC keeps the error in a cycle with the call, and its traceback holds the request: megabytes that only the
+                # garbage collector would free, in its own time.
+                error.__context__ = None
+                del request
+                raise error.with_traceback(None) from None
             finally:
                 self._telemetry.observe_call(method, status.name, self._now() - start)
             return response

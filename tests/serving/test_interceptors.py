@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -118,3 +120,29 @@ async def test_good_calls_are_counted_as_ok() -> None:
         for _ in range(3):
             await channel.unary_unary(METHOD, None, None)(b"")
     assert [(line.outcome, line.count) for line in telemetry.snapshot()] == [("OK", 3)]
+
+
+@pytest.mark.parametrize("make", [lambda: InvalidArgument("keep", "is 0"), KeyError])
+async def test_a_refused_request_is_forgotten_without_the_garbage_collector(
+    make: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("serving.interceptors"), "disabled", True)  # pytest keeps what is logged
+
+    async def refuse(request: RankRequest, context: Any) -> RankResponse:
+        raise make()
+
+    async with serve(answering(refuse)) as channel:
+        call = channel.unary_unary(METHOD, None, None)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call(b"")  # opens the connection
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(RankRequest(request_id="forget me").SerializeToString())
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(b"")  # the server has done with the one before
+            held = [each for each in gc.get_objects() if isinstance(each, RankRequest)]
+            assert [each.request_id for each in held if each.request_id] == []
+        finally:
+            gc.enable()
