@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from protos.explore.v1.feed_pb2 import CandidateDebug, DegradationReason, FeedDebug, FeedItem, GetFeedResponse
+from protos.explore.v1.feed_pb2 import CandidateDebug, DegradationReason, FeedItem, GetFeedResponse
 
 _PIPE_WIDTH = 160
 
@@ -20,10 +20,13 @@ Labels = Mapping[Source, str]  # what the tables call a source
 
 def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
     """Items in order with what they are worth and why; below it how each source found them, and whatever did not work."""
-    labels = source_labels(_sources([*response.items, *response.debug.candidates]))
+    labels = source_labels(sources_of([*response.items, *response.debug.candidates]))
     tasks = [entry.task for entry in response.items[0].task_probabilities] if response.items else []
     table = Table(
-        title=f"Page for user {user_id}", caption=_caption(response), caption_justify="left", box=box.SIMPLE_HEAD
+        title=f"Page for user {user_id}",
+        caption=f"columns behind diversity: predicted probability of each action\n{about(response)}",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
     )
     for name in ("#", "media", "author", "source", "seed\naccount", "value", "diver-\nsity"):
         table.add_column(name, justify="left" if name == "source" else "right", no_wrap=True)
@@ -31,25 +34,7 @@ def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
         table.add_column(task.replace("_", "_\n"), justify="right", no_wrap=True)
     for item in response.items:
         table.add_row(*_cells(item, labels))
-    return Group(table, *source_legend(_sources(response.items), labels), *_degradation_lines(response))
-
-
-def debug_tables(debug: FeedDebug) -> RenderableType:
-    """The funnel stage by stage, then every candidate with its rank in each stage and the reason why it ended."""
-    funnel = Table(title="Funnel", box=box.SIMPLE_HEAD)
-    for name in ("stage", "in", "out", "ms"):
-        funnel.add_column(name, justify="left" if name == "stage" else "right")
-    for run in debug.stages:
-        funnel.add_row(run.stage, str(run.candidates_in), str(run.candidates_out), f"{run.elapsed_us / 1000:.1f}")
-    placing = {placement.stage for candidate in debug.candidates for placement in candidate.placements}
-    stages = [run.stage for run in debug.stages if run.stage in placing]
-    candidates = Table(title=f"All {len(debug.candidates)} candidates (rank / score per stage)", box=box.SIMPLE_HEAD)
-    for name in ("media", "author", "source", *stages, "outcome"):
-        candidates.add_column(name, no_wrap=True, justify="right" if name in ("media", "author", *stages) else "left")
-    labels = source_labels(_sources(debug.candidates))
-    for candidate in debug.candidates:
-        candidates.add_row(*_candidate_cells(candidate, stages, labels))
-    return Group(funnel, candidates, *source_legend(_sources(debug.candidates), labels))
+    return Group(table, *source_legend(sources_of(response.items), labels), *degradation_lines(response))
 
 
 def wide_console() -> Console:
@@ -88,7 +73,8 @@ def source_legend(sources: Iterable[Source], labels: Labels) -> list[Table]:
     return [legend]
 
 
-def _sources(found: Iterable[FeedItem | CandidateDebug]) -> list[Source]:
+def sources_of(found: Iterable[FeedItem | CandidateDebug]) -> list[Source]:
+    """The source and its path of each item or candidate."""
     return [(each.source, each.source_path) for each in found]
 
 
@@ -105,26 +91,18 @@ def _cells(item: FeedItem, labels: Labels) -> list[str]:
     ]
 
 
-def _candidate_cells(candidate: CandidateDebug, stages: list[str], labels: Labels) -> list[str]:
-    placed = {
-        p.stage: f"{p.rank + 1} / {p.score:.2f}" if p.HasField("score") else f"{p.rank + 1}"
-        for p in candidate.placements
-    }
-    head = [str(candidate.media_id), str(candidate.author_id), labels[candidate.source, candidate.source_path]]
-    return [*head, *(placed.get(stage, "") for stage in stages), candidate.dropped or "on the page"]
-
-
-def _caption(response: GetFeedResponse) -> str:
+def about(response: GetFeedResponse) -> str:
+    """What served the request."""
     cold = ", cold start: nothing known about this user" if response.cold_start else ""
     likely = f" (propensity {response.arm_propensity:.4g}{', not to be counted' * response.arms_excluded})"
     chance = sum(0 < item.propensity < 1 for item in response.items)
     drawn = f", {chance} places left to chance" if chance else ""
     arm = f"{response.arm}{likely if response.arms else ''}"
-    about = f"bundle {response.bundle_version}, arm {arm}, request {response.request_id}{drawn}{cold}"
-    return f"columns behind diversity: predicted probability of each action\n{about}"
+    return f"bundle {response.bundle_version}, arm {arm}, request {response.request_id}{drawn}{cold}"
 
 
-def _degradation_lines(response: GetFeedResponse) -> list[Text]:
+def degradation_lines(response: GetFeedResponse) -> list[Text]:
+    """What did not work, one line each."""
     return [
         Text(
             f"degraded: {d.stage}: {DegradationReason.Name(d.reason).removeprefix('DEGRADATION_REASON_')}: {d.detail}",

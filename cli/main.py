@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from bundles.errors import BundleError
-from cli.commands import bundles, data, evaluation, events, experiments, feed, report, stack, takedown, train
+from cli.commands import bundles, data, evaluation, events, experiments, explain, feed, report, stack, takedown, train
 from cli.commands import igql as igql_commands
 from cli.errors import CommandError
 from cli.workspace import Workspace
@@ -45,7 +45,20 @@ def build() -> typer.Typer:
     ) -> None:
         context.obj = Workspace(home, igql)
 
-    for group in (data, train, stack, feed, events, igql_commands, takedown, experiments, evaluation, report, bundles):
+    for group in (
+        data,
+        train,
+        stack,
+        feed,
+        explain,
+        events,
+        igql_commands,
+        takedown,
+        experiments,
+        evaluation,
+        report,
+        bundles,
+    ):
         group.register(app)
     return app
 

@@ -30,6 +30,7 @@ from gateway.feedback import Clocks, FeedbackServicer, nothing_logged
 from gateway.funnel_files import FilesConfig, FunnelFiles
 from gateway.funnel_log import FunnelLog
 from gateway.funnel_pass import FunnelPass
+from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import AfterPage, Pipeline, no_log
 from gateway.servicer import ExploreServicer
@@ -117,7 +118,8 @@ class Gateway:
             # Once: what users do from now on has times of this clock, whatever bundle serves.
             self._clock_start_ms = bundle.manifest.as_of_ms
             self._clock = clock_from(self._clock_start_ms)
-        popular = PopularMedia.from_items(open_items(bundle), config.non_recommendable_threshold, self._takedowns)
+        items = open_items(bundle)
+        popular = PopularMedia.from_items(items, config.non_recommendable_threshold, self._takedowns)
         return Pipeline(
             users=Users(self._store, config.state_timeout_s),
             sourcing=SourcingStage(config.funnel.retrieval, self._retrieval, popular),
@@ -127,6 +129,7 @@ class Gateway:
                 bundle.manifest.tasks,
                 tables,
             ),
+            missed=Missed(items, config.missed_after_ms, config.missed_items),
             bundle_version=bundle.version,
             after_page=self._after_page(),
         )

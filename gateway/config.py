@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
+from features.counters import HOUR_MS
 from features.durability import Durability
 from features.event_archive import ARCHIVE_EVENTS
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD
@@ -86,6 +87,10 @@ class GatewayConfig(ServiceConfig):
     random_slot_first: int = Field(default=0, ge=0)
     random_slot_last: int | None = None  # to the end of the feed
     experiments: Path | None = None  # YAML file, looked at again for every request (docs/experiments.md)
+    missed_after_h: float = Field(
+        default=72.0, ge=0, le=24 * 3650
+    )  # away so long, a user gets what was missed; 0: never
+    missed_items: int = Field(default=3, ge=1)  # that stand on top of the page then, at most
     non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
     takedown_file: Path | None = None  # for the fallback page too; looked at again whenever one is made
     funnel_log: Path | None = (
@@ -123,6 +128,11 @@ class GatewayConfig(ServiceConfig):
                 f"random slots end at {self.random_slot_last}, before they begin ({self.random_slot_first})"
             )
         return self
+
+    @property
+    def missed_after_ms(self) -> int:
+        """The shortest absence with a module, 0: none has one."""
+        return round(self.missed_after_h * HOUR_MS)
 
     @model_validator(mode="after")
     def _page_fits(self) -> GatewayConfig:

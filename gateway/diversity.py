@@ -42,13 +42,23 @@ class Selection:
     propensity_K: Float64
 
 
+NOTHING_FIRST: Int64 = np.empty(0, dtype=np.int64)
+
+
 def select(
-    score_N: Float64, author_N: Int64, seed_N: Int64, size: int, config: DiversityConfig, draw: Draw | None = None
+    score_N: Float64,
+    author_N: Int64,
+    seed_N: Int64,
+    size: int,
+    config: DiversityConfig,
+    first_F: Int64 = NOTHING_FIRST,
+    draw: Draw | None = None,
 ) -> Selection:
     """Greedy: takes the best discounted score, then discounts what is left of its author and of its seed account, and again.
 
     A positive score is multiplied by the factor, a negative one divided by it, so that a discount never promotes. Ties go to the
-    earlier candidate. With `draw`, chance may overrule the greedy choice, place by place (`gateway.random_slots`).
+    earlier candidate. The rows `first_F` take the first places whatever they score, and discount what follows like any others.
+    Behind them, with `draw`, chance may overrule the greedy choice, place by place (`gateway.random_slots`).
     Raises ValueError for a score that is not finite: an unscored item has no place in the order.
     """
     if not np.isfinite(score_N).all():
@@ -62,9 +72,11 @@ def select(
     propensities: list[float] = []
     for place in range(min(size, len(score_N))):
         factor_N = author_factor_N * seed_factor_N
-        discounted_N = np.where(score_N >= 0, score_N * factor_N, score_N / factor_N)
+        discounted_N = discounted(score_N, factor_N)
         row, propensity = int(np.argmax(np.where(left_N, discounted_N, -np.inf))), 1.0
-        if draw is not None:
+        if place < len(first_F):
+            row = int(first_F[place])
+        elif draw is not None:
             row, propensity = draw.pick(place, row, np.flatnonzero(left_N & (score_N >= 0)))
         rows.append(row)
         propensities.append(propensity)
@@ -75,6 +87,28 @@ def select(
         if seed != NO_SEED:
             seed_factor_N[seed_N == seed] = _factor(_count(taken_seed, seed), config)
     return Selection(np.array(rows, dtype=np.int64), np.array(factors), np.array(propensities))
+
+
+def discounted(score_N: Float64, factor_N: Float64) -> Float64:
+    """What each score counts under its factor: a positive one times the factor, a negative one divided by it. Shape [N]."""
+    return np.where(score_N >= 0, score_N * factor_N, score_N / factor_N)
+
+
+def factors(row_K: Int64, author_N: Int64, seed_N: Int64, config: DiversityConfig) -> tuple[Float64, Float64]:
+    """The author factor and the seed factor of every candidate, shapes [N].
+
+    Those of a page `row_K`, in the order of its places, as they were picked; those of the others for the place after the page.
+    """
+    no_seed_N = seed_N == NO_SEED
+    author_factor_N = _group_factors(row_K, author_N, config)
+    return author_factor_N, np.where(no_seed_N, 1.0, _group_factors(row_K, seed_N, config))
+
+
+def _group_factors(row_K: Int64, group_N: Int64, config: DiversityConfig) -> Float64:
+    taken: dict[int, int] = {}
+    at_pick = {row: _count(taken, int(group_N[row])) - 1 for row in row_K.tolist()}
+    already = [at_pick.get(row, taken.get(group, 0)) for row, group in enumerate(group_N.tolist())]
+    return np.array([_factor(count, config) for count in already], dtype=np.float64)
 
 
 def _count(taken: dict[int, int], key: int) -> int:

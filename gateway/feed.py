@@ -27,6 +27,7 @@ class FeedRequest:
     cursor: Cursor
     time_ms: int
     debug: bool
+    preview: bool = False  # only looked at: nothing is remembered of it
 
 
 class Reason(IntEnum):
@@ -89,6 +90,7 @@ class FeedItem:
     source_path: str  # "" if unknown
     seed_account_id: int
     propensity: float = 1.0  # of standing here, given the items above (`gateway.random_slots`)
+    module: str = ""  # "" is the ordinary feed
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from features.exposures import Exposure
 from gateway import paging
-from gateway.diversity import DiversityConfig, Selection, select
+from gateway.diversity import NOTHING_FIRST, DiversityConfig, Selection, factors, select
 from gateway.experiments.layers import NO_ARMS, Assignment
 from gateway.feed import FeedItem, FeedRequest, Page, Standing
+from gateway.missed import MISSED, Absence
 from gateway.random_slots import NO_RANDOM_SLOTS, Draw, RandomSlots
-from gateway.trace import Trace
+from gateway.trace import Discounts, Trace
 from gateway.value_model import value
 
 DIVERSITY = "diversity"  # name in debug and telemetry
@@ -31,17 +32,24 @@ class PagePolicy:
     assignment: Assignment = NO_ARMS
 
 
-def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace: Trace) -> tuple[FeedItem, ...]:
+def compose(
+    standing: Standing, request: FeedRequest, policy: PagePolicy, trace: Trace, absence: Absence | None = None
+) -> tuple[FeedItem, ...]:
     """The items of the page in order. Candidates that nothing scored keep their order, behind no scored one.
 
-    Chance decides only between items of known value: a lost cascade cannot tell which of them have a negative one.
+    Chance decides only between items of known value: a lost cascade cannot tell which of them have a negative one. `absence`: the
+    user comes back from one, so what was missed goes first.
     """
     score_N, valued = _final_score(standing, policy)
     columns = standing.candidates
+    author_N, seed_N = columns.author_id_N, columns.seed_account_id_N
+    first_F = NOTHING_FIRST
+    if absence is not None and valued:
+        first_F = absence.best(columns, score_N, request.page_size, policy.diversity)
     chance = valued and policy.random_slots.share > 0
     draw = Draw(policy.random_slots, request.request_id, request.cursor.next_position) if chance else None
-    picked = select(score_N, columns.author_id_N, columns.seed_account_id_N, request.page_size, policy.diversity, draw)
-    _explain(standing, picked, trace)
+    picked = select(score_N, author_N, seed_N, request.page_size, policy.diversity, first_F, draw)
+    _explain(standing, score_N, picked, policy, trace)
     return tuple(
         FeedItem(
             media_id=int(columns.media_id_N[row]),
@@ -54,6 +62,7 @@ def compose(standing: Standing, request: FeedRequest, policy: PagePolicy, trace:
             source_path=columns.source_path(row),
             seed_account_id=int(columns.seed_account_id_N[row]),
             propensity=float(picked.propensity_K[place]),
+            module=MISSED if place < len(first_F) else "",
         )
         for place, row in enumerate(picked.row_K.tolist())
     )
@@ -96,10 +105,12 @@ def _final_score(standing: Standing, policy: PagePolicy) -> tuple[NDArray[np.flo
     return np.arange(count, 0, -1, dtype=np.float64) / max(count, 1), False
 
 
-def _explain(standing: Standing, picked: Selection, trace: Trace) -> None:
+def _explain(
+    standing: Standing, score_N: NDArray[np.float64], picked: Selection, policy: PagePolicy, trace: Trace
+) -> None:
     if not trace.debug:
         return
-    reason = "others were worth more" + (", or drawn by chance" if (picked.propensity_K < 1).any() else "")
-    on_page = set(standing.candidates.media_id_N[picked.row_K].tolist())
-    for media_id in set(standing.candidates.media_id_N.tolist()) - on_page:
-        trace.dropped[media_id] = f"{DIVERSITY}: {reason}"
+    columns = standing.candidates
+    author_N, seed_N = factors(picked.row_K, columns.author_id_N, columns.seed_account_id_N, policy.diversity)
+    trace.weights = policy.weights
+    trace.pick(DIVERSITY, columns.media_id_N, picked, Discounts(score_N, author_N, seed_N))

@@ -62,6 +62,9 @@ def decode(user_id: str, token: str) -> Cursor:
     # Base64 ignores the last character's spare bits; a token that differs in them is not the one that was issued.
     if version != _VERSION or checksum != zlib.crc32(body) or base64.urlsafe_b64encode(raw).decode() != token:
         raise _broken("is damaged, or from another version of this service")
+    # The checks can be forged, and then the content may be what no feed can be.
+    if next_position > MAX_SHOWN or len(shown_S) > MAX_SHOWN or (shown_S <= 0).any():
+        raise _broken("lists what no feed of this service has shown")
     if user_check != zlib.crc32(user_id.encode()):
         raise _broken("belongs to another user_id")
     return Cursor(int(next_position), shown_S.astype(np.int64))

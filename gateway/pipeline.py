@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.experiments.terms import Terms
 from gateway.feed import FeedItem, FeedRequest, Page
+from gateway.missed import Missed
 from gateway.page import PagePolicy, compose, exposure_of, next_token
 from gateway.stages import Call, RankingStage, SourcingStage
 from gateway.trace import Trace
@@ -28,6 +29,7 @@ class Pipeline:
     sourcing: SourcingStage
     rankers: Sequence[RankingStage]
     terms: Terms  # what experiments may ask of the bundle
+    missed: Missed
     bundle_version: str
     after_page: AfterPage = no_log  # returns at once
 
@@ -41,10 +43,12 @@ class Pipeline:
             standing = await ranker.narrow(standing, call)
 
         with trace.timed("diversity", len(standing.candidates)) as run:
-            items = compose(standing, request, policy, trace)
+            absence = self.missed.absence(request, user)
+            items = compose(standing, request, policy, trace, absence)
             run.candidates_out = len(items)
         arms = policy.assignment.without(*trace.unserved)
         page = Page(items, self.bundle_version, user.cold, next_token(request, items), arms)
-        await self.users.remember(request, exposure_of(request, page), budget, trace)
-        self.after_page(call, items)
+        if not request.preview:
+            await self.users.remember(request, exposure_of(request, page), budget, trace)
+            self.after_page(call, items)
         return page

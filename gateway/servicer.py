@@ -9,22 +9,18 @@ import grpc
 from gateway import paging
 from gateway.clock import Clock
 from gateway.config import GatewayConfig
+from gateway.debug import debug_message, probabilities
 from gateway.experiments.choice import Choice
 from gateway.feed import Degradation as DegradationRecord
 from gateway.feed import FeedItem as Item
 from gateway.feed import FeedRequest, Page
-from gateway.trace import Placement, Trace
+from gateway.trace import Trace
 from protos.explore.v1.feed_pb2 import (
-    CandidateDebug,
     Degradation,
     DegradationReason,
-    FeedDebug,
     FeedItem,
     GetFeedRequest,
     GetFeedResponse,
-    StageDebug,
-    StagePlacement,
-    TaskProbability,
 )
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceServicer
 from serving.deadline import Budget
@@ -70,6 +66,7 @@ def parse(request: GetFeedRequest, config: GatewayConfig, now_ms: int) -> FeedRe
         cursor=paging.decode(request.user_id, request.page_token),
         time_ms=now_ms,
         debug=request.debug,
+        preview=request.preview,
     )
 
 
@@ -86,7 +83,7 @@ def respond(page: Page, request: FeedRequest, trace: Trace) -> GetFeedResponse:
         degradations=[_degradation(entry) for entry in trace.degradations],
         next_page_token=page.next_page_token,
         cold_start=page.cold_start,
-        debug=_debug(trace) if request.debug else None,
+        debug=debug_message(trace) if request.debug else None,
     )
 
 
@@ -101,53 +98,10 @@ def _item(item: Item) -> FeedItem:
         position=item.position,
         value=item.value,
         diversity_factor=item.diversity_factor,
-        task_probabilities=_probabilities(item.task_probability),
+        task_probabilities=probabilities(item.task_probability),
         source=item.source,
         source_path=item.source_path,
         seed_account_id=item.seed_account_id,
         propensity=item.propensity,
+        module=item.module,
     )
-
-
-def _debug(trace: Trace) -> FeedDebug:
-    runs = [
-        StageDebug(
-            stage=run.stage,
-            candidates_in=run.candidates_in,
-            candidates_out=run.candidates_out,
-            elapsed_us=run.elapsed_us,
-        )
-        for run in trace.runs
-    ]
-    return FeedDebug(stages=runs, candidates=_candidates(trace))
-
-
-def _candidates(trace: Trace) -> list[CandidateDebug]:
-    columns = trace.sourced
-    if columns is None:
-        return []
-    return [
-        CandidateDebug(
-            media_id=media_id,
-            author_id=int(columns.author_id_N[row]),
-            source=columns.source(row),
-            source_path=columns.source_path(row),
-            seed_account_id=int(columns.seed_account_id_N[row]),
-            placements=[_placement(placement) for placement in trace.placements[media_id]],
-            dropped=trace.dropped.get(media_id, ""),
-        )
-        for row, media_id in enumerate(columns.media_id_N.tolist())
-    ]
-
-
-def _placement(placement: Placement) -> StagePlacement:
-    return StagePlacement(
-        stage=placement.stage,
-        rank=placement.rank,
-        score=placement.score,
-        task_probabilities=_probabilities(placement.task_probability),
-    )
-
-
-def _probabilities(by_task: dict[str, float]) -> list[TaskProbability]:
-    return [TaskProbability(task=task, probability=probability) for task, probability in by_task.items()]

@@ -87,7 +87,9 @@ class SourcingStage:
             queries=[query] if query else [],
         )
         response = await self._client.retrieve(request, call.budget.share(self._plan.share))
-        return decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
+        candidates = decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
+        call.trace.sources = response.reports[0].sources
+        return candidates
 
 
 class RankingStage:

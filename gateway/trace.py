@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.diversity import Selection, discounted
 from gateway.feed import Degradation, Reason, Standing
+from protos.explore.v1.retrieval_pb2 import SourceReport
 from serving.columns import CandidateColumns
 
 
@@ -35,6 +37,29 @@ class Placement:
     task_probability: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Discounts:
+    """What the diversity rule worked with, one entry per candidate that reached it."""
+
+    score_N: NDArray[np.float64]
+    author_factor_N: NDArray[np.float64]
+    seed_factor_N: NDArray[np.float64]
+
+    def discounted_N(self) -> NDArray[np.float64]:
+        """What each counts after both factors."""
+        return discounted(self.score_N, self.author_factor_N * self.seed_factor_N)
+
+
+@dataclass(frozen=True)
+class DiversityOutcome:
+    """What the diversity rule made of one candidate; `place` on the page is None for one that was not picked."""
+
+    author_factor: float
+    seed_factor: float
+    discounted: float
+    place: int | None
+
+
 @dataclass
 class Trace:
     """Filled by the stages while a request runs. Placements are kept with `debug` only: they cost time."""
@@ -45,6 +70,10 @@ class Trace:
     sourced: CandidateColumns | None = None
     placements: dict[int, list[Placement]] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
+    diversity: dict[int, DiversityOutcome] = field(default_factory=dict)
+    cutoff: dict[str, float] = field(default_factory=dict)  # by stage: the score of the last that it let through
+    weights: Mapping[str, float] = field(default_factory=dict)  # of the value model
+    sources: Sequence[SourceReport] = ()  # retrieval's account of what each source proposed
     kept: dict[str, NDArray[np.int64]] = field(
         default_factory=dict
     )  # media that each ranking stage let through, always
@@ -84,6 +113,8 @@ class Trace:
         if not self.debug:
             return
         media, scored = after.candidates.media_id_N.tolist(), len(after.candidates)
+        if scored:
+            self.cutoff[stage] = float(after.candidates.score_N[min(keep, scored) - 1])
         for rank, media_id in enumerate(media):
             probability = dict(zip(after.tasks, after.probability_NT[rank].tolist(), strict=True))
             placement = Placement(stage, rank, _score(after.candidates, rank), probability)
@@ -92,6 +123,21 @@ class Trace:
                 self.dropped[media_id] = f"{stage}: rank {rank + 1} of {scored}, kept {keep}"
         for media_id in set(before.candidates.media_id_N.tolist()) - set(media):
             self.dropped[media_id] = f"{stage}: could not be scored"
+
+    def pick(self, stage: str, media_id_N: NDArray[np.int64], picked: Selection, discounts: Discounts) -> None:
+        """Records the page: the factors of everything that could have been on it, and why the others are not."""
+        if not self.debug:
+            return
+        place = {row: place for place, row in enumerate(picked.row_K.tolist())}
+        reason = "others were worth more" + (", or drawn by chance" if (picked.propensity_K < 1).any() else "")
+        discounted_N = discounts.discounted_N()
+        for row, media_id in enumerate(media_id_N.tolist()):
+            author, seed = float(discounts.author_factor_N[row]), float(discounts.seed_factor_N[row])
+            self.diversity[media_id] = DiversityOutcome(author, seed, float(discounted_N[row]), place.get(row))
+            if row not in place:
+                self.dropped[media_id] = f"{stage}: {reason}"
+        if place:
+            self.cutoff[stage] = float(discounted_N[picked.row_K[-1]])
 
 
 def _score(candidates: CandidateColumns, row: int) -> float | None:

@@ -29,6 +29,7 @@ class FeedUser:
 
     contexts: UserContexts
     seen_S: NDArray[np.int64]
+    last_visit_ms: int | None = None  # None: there was none, or it is not known
     _encoded: dict[int, list[UserContext]] = field(default_factory=dict, repr=False, compare=False)
 
     def messages(self, history: int) -> list[UserContext]:
@@ -80,4 +81,10 @@ class Users:
 
 def _at_request(state: UserState, request: FeedRequest) -> FeedUser:
     contexts = state.context(request.user_id, request.time_ms, request.surface)
-    return FeedUser(contexts, np.union1d(state.seen_S, request.cursor.shown_media_id_S))
+    return FeedUser(contexts, np.union1d(state.seen_S, request.cursor.shown_media_id_S), _last_visit_ms(state))
+
+
+def _last_visit_ms(state: UserState) -> int | None:
+    """The time of the newest event, impressions among them: state does not keep when pages were made."""
+    newest_ms = max(state.recent.as_of_ms, int(state.history_H["time_ms"].max(initial=0)))
+    return newest_ms or None

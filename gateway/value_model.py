@@ -7,6 +7,7 @@ Shapes: N candidates, T tasks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,25 @@ def check_weights(table: str, weights: Mapping[str, float]) -> None:
         raise InvalidArgument(
             f"value_weights.{table}", "gives every task weight 0, which orders nothing; set at least one"
         )
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one predicted action adds to the value of one candidate."""
+
+    task: str
+    weight: float
+    probability: float
+
+    @property
+    def worth(self) -> float:
+        """weight x probability."""
+        return self.weight * self.probability
+
+
+def terms(probability: Mapping[str, float], weights: Mapping[str, float]) -> list[Term]:
+    """The value of one candidate taken apart: one term per predicted task, those without a weight included."""
+    return [Term(task, weights.get(task, 0.0), likely) for task, likely in probability.items()]
 
 
 def value(

@@ -33,7 +33,7 @@ else:
 
 
 class UnaryInterceptor(_ServerInterceptor):
-    """Wraps unary methods; streams (health watches, reflection) pass untouched."""
+    """Wraps unary methods; streams (health watches, reflection) pass untouched: see serving/streams.py."""
 
     async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Handler:
         """gRPC's hook: replaces the behaviour of the method that is about to run."""
@@ -129,9 +129,13 @@ class TelemetryInterceptor(UnaryInterceptor):
             try:
                 response = await handler.unary_unary(request, context)
                 status = grpc.StatusCode.OK
-            except grpc.aio.AbortError:
+            except grpc.aio.AbortError as error:
                 status = context.code()
-                raise
+                # gRPC keeps the error in a cycle with the call, and its traceback holds the request: megabytes that only the
+                # garbage collector would free, in its own time.
+                error.__context__ = None
+                del request
+                raise error.with_traceback(None) from None
             finally:
                 self._telemetry.observe_call(method, status.name, self._now() - start)
             return response

@@ -15,6 +15,7 @@ import uvloop
 from serving import logs
 from serving.config import C, load, strays
 from serving.errors import ConfigError, StartupError
+from serving.memory import give_back_large_buffers
 from serving.server import ServerHandle, Service
 from serving.telemetry import MemoryTelemetry, Telemetry
 
@@ -34,6 +35,7 @@ def main(config_class: type[C], build: Build[C]) -> int:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     logs.configure(config.log_level)
+    give_back_large_buffers()
     for stray in strays(config_class):
         if stray.suggestion is None:
             _log.info("not a setting of this service: %s", stray.variable)

@@ -29,6 +29,8 @@ from serving.worker import MAX_WAITING, Worker
 
 RANKING = "explore.v1.RankingService"
 
+_MOST_TOLD, _TASK_CHARS = 100, 64  # of unknown tasks: what callers may make us remember and write into the log
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,9 +72,10 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         """The tables as a matrix. Tasks that this bundle does not predict count as 0: an arm may be ahead of a bundle."""
         tasks = held.value.tasks
         for task in {task for table in batch.weights for task in table}.difference(tasks) if tasks else ():
-            if (held.version, task) not in self._unknown_tasks:
+            if len(self._unknown_tasks) < _MOST_TOLD and (held.version, task) not in self._unknown_tasks:
                 self._unknown_tasks.add((held.version, task))
-                _log.warning("weight for a task that is not predicted", extra={"task": task, "version": held.version})
+                extra = {"task": task[:_TASK_CHARS], "version": held.version}
+                _log.warning("weight for a task that is not predicted", extra=extra)
         rows = [[table.get(task, 0.0) for task in tasks] for table in batch.weights]
         return np.array(rows, np.float64).reshape(len(rows), len(tasks))
 

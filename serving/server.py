@@ -25,6 +25,9 @@ from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorI
 from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
 
+# Lets the keepalive of our channels pass (serving/channels.py): gRPC's default of minutes ends connections with "too many pings".
+MIN_PING_MS = 5_000
+
 _log = logging.getLogger(__name__)
 
 
@@ -137,7 +140,7 @@ def _options(config: ServiceConfig) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # else a second process would silently share the port
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),  # lets the keepalive of our channels pass
+        ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_age_ms", round(config.connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", round(config.connection_grace_s * 1000)),

@@ -9,7 +9,8 @@ import grpc
 import typer
 
 from cli.errors import CommandError
-from cli.feed_table import as_json, debug_tables, page_table, wide_console
+from cli.explain_tables import candidates_table, funnel_tables
+from cli.feed_table import as_json, page_table, wide_console
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
@@ -59,6 +60,15 @@ def ask(address: str, request: GetFeedRequest) -> GetFeedResponse:
     return response
 
 
+def running_gateway(workspace: Workspace) -> str:
+    """Address of the gateway of the stack that runs in this workspace. Raises CommandError if none does."""
+    stack = RunningStack.find(workspace.run)
+    if stack is None:
+        raise CommandError("nothing is running", "start it with `explore up`, or name a gateway with --address")
+    ports: Ports = stack.ports
+    return ports.address("gateway")
+
+
 def _print(response: GetFeedResponse, user: str, as_json_: bool) -> None:
     if as_json_:
         typer.echo(json.dumps(as_json(response)))
@@ -66,13 +76,4 @@ def _print(response: GetFeedResponse, user: str, as_json_: bool) -> None:
     console = wide_console()
     console.print(page_table(response, user))
     if response.HasField("debug"):
-        console.print(debug_tables(response.debug))
-
-
-def running_gateway(workspace: Workspace) -> str:
-    """HOST:PORT. Raises CommandError if no stack of this workspace runs."""
-    stack = RunningStack.find(workspace.run)
-    if stack is None:
-        raise CommandError("nothing is running", "start it with `explore up`, or name a gateway with --address")
-    ports: Ports = stack.ports
-    return ports.address("gateway")
+        console.print(funnel_tables(response.debug), candidates_table(response.debug))

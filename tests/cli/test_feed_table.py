@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console, RenderableType
 
-from cli.feed_table import as_json, debug_tables, page_table
+from cli.explain_tables import candidates_table
+from cli.feed_table import as_json, page_table
 from protos.explore.v1.feed_pb2 import (
     CandidateDebug,
     Degradation,
@@ -12,8 +13,6 @@ from protos.explore.v1.feed_pb2 import (
     FeedDebug,
     FeedItem,
     GetFeedResponse,
-    StageDebug,
-    StagePlacement,
     TaskProbability,
 )
 
@@ -64,7 +63,7 @@ def test_a_source_with_several_paths_gets_a_number_for_each() -> None:
     items = [FeedItem(source="cold", source_path=path) for path in ("trending > mix", "segment_trending > mix")]
     candidates = [CandidateDebug(source=item.source, source_path=item.source_path) for item in items]
     page = _text(page_table(GetFeedResponse(items=items), "42"))
-    debug = _text(debug_tables(FeedDebug(candidates=candidates)))
+    debug = _text(candidates_table(FeedDebug(candidates=candidates)))
     for text in (page, debug):
         legend = dict(line.split(maxsplit=1) for line in text.splitlines() if " > " in line)
         assert {name: path.strip() for name, path in legend.items()} == {
@@ -101,16 +100,6 @@ def test_arms_are_shown_with_their_propensity_and_places_of_chance_are_counted()
     forced = GetFeedResponse(arm="a=forced:x", arms={"a": "forced:x"}, arm_propensity=1, arms_excluded=True)
     assert "arm a=forced:x (propensity 1, not to be counted), request" in _words(forced)
     assert "arm default, request" in _words(GetFeedResponse(arm="default", arm_propensity=1))
-
-
-def test_debug_shows_where_a_candidate_ended() -> None:
-    placed = StagePlacement(stage="rank", rank=99, score=0.5)
-    candidate = CandidateDebug(
-        media_id=5, source="fresh", placements=[placed], dropped="rank: rank 100 of 150, kept 50"
-    )
-    debug = FeedDebug(stages=[StageDebug(stage="rank", candidates_in=150, candidates_out=50)], candidates=[candidate])
-    assert "100 / 0.50" in _text(debug_tables(debug))
-    assert "rank: rank 100 of 150, kept 50" in _text(debug_tables(debug))
 
 
 def test_json_has_the_path() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 import numpy as np
+import polars as pl
 import pytest
 
 from gateway.diversity import NO_SEED
@@ -125,6 +126,24 @@ def test_a_user_that_nothing_is_known_about_gets_a_full_page_and_is_flagged(serv
     page = served.page(STRANGER)
     assert (len(page.items), page.cold_start) == (25, True)
     assert {item.source for item in page.items} <= {"trending", "fresh", "cold"}
+
+
+def test_who_comes_back_after_days_first_gets_what_was_published_meanwhile(served: Served) -> None:
+    last_visits = served.dataset.events.group_by("user_id").agg(pl.col("event_time").max()).sort("event_time")
+    created = dict(served.dataset.media.select("media_id", "created_at").iter_rows())
+    lengths = []
+    for user, left in last_visits.head(10).iter_rows():
+        page = served.page(user, preview=True)
+        module = [item for item in page.items if item.module == "missed"]
+        assert len(page.items) == 25
+        assert module == list(page.items[: len(module)])
+        assert all(created[item.media_id] > left and item.value >= 0 for item in module)
+        lengths.append(len(module))
+        later = served.page(user, preview=True, page_token=page.next_page_token)
+        assert not any(item.module for item in later.items)
+    assert max(lengths) == 3
+    (newest,) = last_visits.tail(1)["user_id"]
+    assert not any(item.module for item in served.page(newest, preview=True).items)
 
 
 def test_users_get_different_pages(served: Served) -> None:

@@ -66,3 +66,14 @@ def test_an_address_that_cannot_be_called_is_refused() -> None:
 def test_a_shared_call_that_no_message_can_hold_is_refused() -> None:
     with pytest.raises(ValidationError, match="batch_mb 16 must be below max_message_mb 16"):
         GatewayConfig(calls=CallPolicy(batch_mb=16))
+
+
+@pytest.mark.parametrize("hours", [-1.0, float("nan"), float("inf")])
+def test_an_absence_that_is_no_time_is_refused(hours: float) -> None:
+    with pytest.raises(ValidationError, match="missed_after_h"):
+        GatewayConfig(missed_after_h=hours)
+
+
+@pytest.mark.parametrize(("hours", "milliseconds"), [(0.0, 0), (0.5, 1_800_000), (72.0, 259_200_000)])
+def test_an_absence_is_told_in_hours(hours: float, milliseconds: int) -> None:
+    assert GatewayConfig(missed_after_h=hours).missed_after_ms == milliseconds

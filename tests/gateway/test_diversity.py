@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.diversity import NO_SEED, DiversityConfig, Selection, select
+from gateway.diversity import NO_SEED, DiversityConfig, Selection, factors, select
 
 CONFIG = DiversityConfig(decay=0.5, floor=0.25)
 
@@ -68,6 +68,29 @@ def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
 def test_a_factor_that_could_starve_or_promote_is_refused(decay: float, floor: float) -> None:
     with pytest.raises(ValueError, match="must lie in"):
         DiversityConfig(decay, floor)
+
+
+def test_rows_that_must_be_first_are_and_discount_what_follows() -> None:
+    score, author, seed = np.array([1.0, 0.9, 0.1]), np.array([1, 2, 2]), np.zeros(3, np.int64)
+    picked = select(score, author, seed, 3, CONFIG, first_F=np.array([2]))
+    assert (picked.row_K.tolist(), picked.factor_K.tolist()) == ([2, 0, 1], [1.0, 1.0, 0.625])
+
+
+@given(_candidates(), st.integers(0, 30))
+def test_the_factors_told_are_those_that_the_page_was_made_with(
+    candidates: tuple[list[float], list[int], list[int]], size: int
+) -> None:
+    score, author, seed = candidates
+    picked = _select(score, author, seed, size=size)
+    author_N, seed_N = factors(picked.row_K, np.array(author, np.int64), np.array(seed, np.int64), CONFIG)
+    assert (author_N * seed_N)[picked.row_K].tolist() == pytest.approx(picked.factor_K.tolist())
+    for row in set(range(len(score))) - set(picked.row_K.tolist()):
+        assert author_N[row] * seed_N[row] == pytest.approx(_reference(row, picked.row_K.tolist(), *candidates)[1])
+
+
+def test_the_factors_of_nothing_are_nothing() -> None:
+    nothing = np.empty(0, dtype=np.int64)
+    assert [len(factor_N) for factor_N in factors(nothing, nothing, nothing, CONFIG)] == [0, 0]
 
 
 @given(_candidates())

@@ -19,7 +19,7 @@ def test_no_token_is_the_first_page() -> None:
     assert decode("42", "") is FIRST_PAGE
 
 
-@given(st.text(min_size=1), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 2**63 - 1), max_size=60))
+@given(st.text(min_size=1), st.integers(0, MAX_SHOWN), st.lists(st.integers(1, 2**63 - 1), max_size=60))
 def test_a_token_brings_back_its_cursor(user_id: str, position: int, shown: list[int]) -> None:
     cursor = decode(user_id, encode(user_id, _cursor(position, tuple(shown))))
     assert (cursor.next_position, cursor.shown_media_id_S.tolist()) == (position, shown)
@@ -41,6 +41,23 @@ def test_a_changed_character_is_noticed(data: st.DataObject) -> None:
     other = data.draw(st.sampled_from("ABCXYZabcxyz0129-_!é ").filter(lambda c: c != token[place]))
     with pytest.raises(InvalidArgument, match="page_token"):
         decode("42", token[:place] + other + token[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("position", "shown"),
+    [(2**31 - 1, (5,)), (2**32 - 1, (5,)), (MAX_SHOWN + 1, ()), (1, (0,)), (1, (5, -1)), (1, (-(2**63),))],
+)
+def test_a_forged_token_of_what_no_feed_can_be_is_refused(position: int, shown: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidArgument, match="page_token lists what no feed"):
+        decode("42", encode("42", _cursor(position, shown)))
+
+
+def test_a_forged_token_that_lists_more_than_a_feed_shows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.paging.MAX_SHOWN", MAX_SHOWN + 2)
+    token = encode("42", Cursor(25, np.arange(1, MAX_SHOWN + 2)))
+    monkeypatch.undo()
+    with pytest.raises(InvalidArgument, match="page_token lists what no feed"):
+        decode("42", token)
 
 
 @pytest.mark.parametrize("token", ["x", "AAAA", "%%%", "=" * 8, "A" * 100_000, "é"])

@@ -21,6 +21,7 @@ from gateway.experiments.settings import Settings
 from gateway.experiments.terms import Terms
 from gateway.fallback import PopularMedia
 from gateway.feed import FeedItem, FeedRequest, Page, Reason
+from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import Pipeline
 from gateway.random_slots import RandomSlots
@@ -86,6 +87,7 @@ async def cascade(valkey: Valkey, tmp_path: Path) -> AsyncIterator[Cascade]:
             sourcing=SourcingStage(StagePlan(keep=12, share=0.5), sourcing, popular),
             rankers=[RankingStage(StagePlan(keep=12, share=0.5), rerank)],
             terms=Terms(PagePolicy(TABLES["default"], DiversityConfig(decay=1.0)), ("like",), TABLES),
+            missed=Missed(hand_made(), after_ms=0, size=3),
             bundle_version=bundle.version,
             after_page=lambda call, items: logged.append((call, items)),
         )

@@ -21,7 +21,7 @@ def page(score: list[float], share: float, request_id: str = "r", size: int = 10
     count = len(score)
     authors, seeds = np.arange(count) % 3, np.full(count, NO_SEED)
     draw = Draw(RandomSlots(share), request_id, first)
-    return select(np.array(score, float), authors, seeds, size, CONFIG, draw)
+    return select(np.array(score, float), authors, seeds, size, CONFIG, draw=draw)
 
 
 @given(SCORES, SHARES, st.text(max_size=10))
@@ -87,7 +87,7 @@ def test_chance_decides_inside_the_range_of_the_whole_feed_only(
     first: int, last: int | None, expected: list[int]
 ) -> None:
     draw = Draw(RandomSlots(1.0, first, last), "r", first_position=1)
-    drawn = select(np.ones(9), np.arange(9), np.zeros(9, np.int64), 7, CONFIG, draw)
+    drawn = select(np.ones(9), np.arange(9), np.zeros(9, np.int64), 7, CONFIG, draw=draw)
     assert [1 + place for place, p in enumerate(drawn.propensity_K.tolist()) if p < 1] == expected
 
 
@@ -99,7 +99,7 @@ def test_where_all_that_is_left_is_negative_nothing_is_random() -> None:
 def test_a_drawn_item_counts_for_its_author() -> None:
     for number in range(100):
         picked = select(
-            np.ones(3), np.array([1, 1, 2]), np.zeros(3, np.int64), 3, CONFIG, Draw(RandomSlots(1), f"{number}", 0)
+            np.ones(3), np.array([1, 1, 2]), np.zeros(3, np.int64), 3, CONFIG, draw=Draw(RandomSlots(1), f"{number}", 0)
         )
         authors = [[1, 1, 2][row] for row in picked.row_K.tolist()]
         assert picked.factor_K[authors.index(1)] == 1.0

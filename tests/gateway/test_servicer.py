@@ -30,6 +30,11 @@ def test_what_is_left_out_gets_its_default() -> None:
     )
 
 
+@pytest.mark.parametrize("preview", [False, True])
+def test_a_preview_is_asked_for(preview: bool) -> None:
+    assert parse(GetFeedRequest(user_id="42", preview=preview), CONFIG, NOW_MS).preview is preview
+
+
 def test_every_request_has_an_id_of_its_own() -> None:
     asked = GetFeedRequest(user_id="42")
     assert parse(asked, CONFIG, NOW_MS).request_id != parse(asked, CONFIG, NOW_MS).request_id

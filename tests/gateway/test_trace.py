@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gateway.diversity import Selection
 from gateway.feed import Standing
-from gateway.trace import Placement, Trace
+from gateway.trace import Discounts, DiversityOutcome, Placement, Trace
 from serving.columns import Ranked
 from tests.gateway.feeds import candidates, standing
 
@@ -13,7 +14,9 @@ from tests.gateway.feeds import candidates, standing
 def _after(before: Standing, rows: list[int]) -> Standing:
     score_M = np.arange(len(rows), 0, -1, dtype=np.float32)
     probability_MT = np.full((len(rows), 1), 0.5, dtype=np.float32)
-    return before.after(Ranked(np.array([0, len(rows)]), np.array(rows), score_M, ("like",), probability_MT, "v1"))
+    return before.after(
+        Ranked(np.array([0, len(rows)]), np.array(rows, dtype=np.int64), score_M, ("like",), probability_MT, "v1")
+    )
 
 
 def test_a_stage_places_every_candidate_it_scored() -> None:
@@ -26,6 +29,37 @@ def test_a_candidate_behind_the_cut_learns_its_rank() -> None:
     trace, before = Trace(True), standing([0.0, 0.0, 0.0])
     trace.place("rank", before, _after(before, [2, 0, 1]), keep=2)
     assert trace.dropped == {101: "rank: rank 3 of 3, kept 2"}
+
+
+def test_the_cut_off_is_the_score_of_the_last_that_goes_on() -> None:
+    trace, before = Trace(True), standing([0.0, 0.0, 0.0])
+    trace.place("rank", before, _after(before, [2, 0, 1]), keep=2)
+    trace.place("rerank", before, _after(before, [2, 0, 1]), keep=50)
+    assert trace.cutoff == {"rank": 2.0, "rerank": 1.0}
+
+
+def test_a_stage_that_scores_nothing_has_no_cut_off() -> None:
+    trace, before = Trace(True), standing([0.0])
+    trace.place("rank", before, _after(before, []), keep=2)
+    assert trace.cutoff == {}
+
+
+def test_the_page_records_the_factors_of_those_that_are_not_on_it_too() -> None:
+    trace = Trace(True)
+    discounts = Discounts(np.array([2.0, -1.0]), np.array([1.0, 0.5]), np.array([1.0, 0.5]))
+    trace.pick("diversity", np.array([100, 101]), Selection(np.array([0]), np.array([1.0]), np.array([1.0])), discounts)
+    assert trace.diversity == {
+        100: DiversityOutcome(1.0, 1.0, 2.0, 0),
+        101: DiversityOutcome(0.5, 0.5, -4.0, None),
+    }
+    assert (trace.dropped, trace.cutoff) == ({101: "diversity: others were worth more"}, {"diversity": 2.0})
+
+
+def test_where_chance_took_part_the_reason_says_so() -> None:
+    trace, discounts = Trace(True), Discounts(np.array([2.0, 1.0]), np.ones(2), np.ones(2))
+    drawn = Selection(np.array([1]), np.array([1.0]), np.array([0.1]))
+    trace.pick("diversity", np.array([100, 101]), drawn, discounts)
+    assert trace.dropped == {100: "diversity: others were worth more, or drawn by chance"}
 
 
 def test_a_candidate_that_a_stage_could_not_score_says_so() -> None:

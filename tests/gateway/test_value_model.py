@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.value_model import check_weights, value
+from gateway.value_model import check_weights, terms, value
 from serving.errors import InvalidArgument
+from serving.wire.ranking import MAX_WEIGHT
 
 TASKS = ("click", "like", "negative")
 WEIGHTS = {"click": 1.0, "like": 4.0, "negative": -20.0}
@@ -51,3 +52,25 @@ def test_a_weight_that_is_no_number_is_refused_by_name(bad: float) -> None:
 def test_a_table_that_orders_nothing_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="orders nothing"):
         check_weights("default", {"click": 0.0})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["like", "save", "hide", "share"]),
+        st.tuples(st.floats(0, 1, width=32), st.floats(-MAX_WEIGHT, MAX_WEIGHT)),
+        min_size=1,
+    )
+)
+def test_the_terms_of_a_value_sum_up_to_it(by_task: dict[str, tuple[float, float]]) -> None:
+    likely = {task: probability for task, (probability, _) in by_task.items()}
+    weights = {task: weight for task, (_, weight) in by_task.items()}
+    whole = value(np.array([list(likely.values())], dtype=np.float32), list(likely), weights)[0]
+    size = sum(abs(term.worth) for term in terms(likely, weights))
+    assert sum(term.worth for term in terms(likely, weights)) == pytest.approx(whole, abs=1e-12 * max(size, 1))
+
+
+def test_a_task_without_a_weight_is_a_term_of_nothing() -> None:
+    assert [(t.task, t.weight, t.worth) for t in terms({"like": 0.5, "save": 0.25}, {"like": 2})] == [
+        ("like", 2, 1.0),
+        ("save", 0.0, 0.0),
+    ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -229,3 +230,29 @@ async def test_a_call_that_comes_too_late_is_answered_without_work() -> None:
     with pytest.raises(Expired):
         await handler.unary_unary(b"", Late())
     assert (await failure_of(Expired("too late"))).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("make", [lambda: InvalidArgument("keep", "is 0"), KeyError])
+async def test_a_refused_request_is_forgotten_without_the_garbage_collector(
+    make: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("serving.interceptors"), "disabled", True)  # pytest keeps what is logged
+
+    async def refuse(request: RankRequest, context: Any) -> RankResponse:
+        raise make()
+
+    async with serve(answering(refuse)) as channel:
+        call = channel.unary_unary(METHOD, None, None)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call(b"")  # opens the connection
+        gc.collect()
+        gc.disable()
+        try:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(RankRequest(request_id="forget me").SerializeToString())
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(b"")  # the server has done with the one before
+            held = [each for each in gc.get_objects() if isinstance(each, RankRequest)]
+            assert [each.request_id for each in held if each.request_id] == []
+        finally:
+            gc.enable()

@@ -117,6 +117,15 @@ async def test_weights_of_unknown_tasks_count_nothing_and_are_logged_once(caplog
     assert [vars(record)["task"] for record in caplog.records if record.levelno == logging.WARNING] == ["purchase"]
 
 
+async def test_what_callers_call_their_tasks_fills_neither_memory_nor_log(caplog: pytest.LogCaptureFixture) -> None:
+    service, request = servicer(TasteScorer()), taste_request([10], [[10]], [1])
+    for number in range(300):
+        request.weights[0].by_task[f"{number}" + "x" * 1_000] = 1.0
+    await rank(service, request)
+    told = [vars(record)["task"] for record in caplog.records if record.levelno == logging.WARNING]
+    assert (len(told), max(len(task) for task in told)) == (100, 64)
+
+
 async def test_task_without_a_weight_counts_nothing() -> None:
     request = taste_request([10], [[10]], [1])
     request.weights[0].by_task.clear()

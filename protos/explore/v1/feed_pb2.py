@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from protos.explore.v1 import retrieval_pb2 as explore_dot_v1_dot_retrieval__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65xplore/v1/feed.proto\x12\nexplore.v1\"{\n\x0eGetFeedRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07surface\x18\x04 \x01(\t\x12\r\n\x05\x64\x65\x62ug\x18\x05 \x01(\x08\x42\x0c\n\n_page_size\"\x82\x03\n\x0fGetFeedResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.explore.v1.FeedItem\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0b\n\x03\x61rm\x18\x03 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\x12-\n\x0c\x64\x65gradations\x18\x05 \x03(\x0b\x32\x17.explore.v1.Degradation\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\x12\x12\n\ncold_start\x18\x07 \x01(\x08\x12$\n\x05\x64\x65\x62ug\x18\x08 \x01(\x0b\x32\x15.explore.v1.FeedDebug\x12\x33\n\x04\x61rms\x18\t \x03(\x0b\x32%.explore.v1.GetFeedResponse.ArmsEntry\x12\x16\n\x0e\x61rm_propensity\x18\n \x01(\x01\x12\x15\n\rarms_excluded\x18\x0b \x01(\x08\x1a+\n\tArmsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x84\x02\n\x08\x46\x65\x65\x64Item\x12\x10\n\x08media_id\x18\x01 \x01(\x03\x12\x11\n\tauthor_id\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\x12\n\x05value\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10\x64iversity_factor\x18\x05 \x01(\x01\x12\x37\n\x12task_probabilities\x18\x06 \x03(\x0b\x32\x1b.explore.v1.TaskProbability\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x17\n\x0fseed_account_id\x18\x08 \x01(\x03\x12\x13\n\x0bsource_path\x18\t \x01(\t\x12\x12\n\npropensity\x18\n \x01(\x01\x42\x08\n\x06_value\"4\n\x0fTaskProbability\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\"[\n\x0b\x44\x65gradation\x12\r\n\x05stage\x18\x01 \x01(\t\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.explore.v1.DegradationReason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"c\n\tFeedDebug\x12&\n\x06stages\x18\x01 \x03(\x0b\x32\x16.explore.v1.StageDebug\x12.\n\ncandidates\x18\x02 \x03(\x0b\x32\x1a.explore.v1.CandidateDebug\"^\n\nStageDebug\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x15\n\rcandidates_in\x18\x02 \x01(\r\x12\x16\n\x0e\x63\x61ndidates_out\x18\x03 \x01(\r\x12\x12\n\nelapsed_us\x18\x04 \x01(\x04\"\xb4\x01\n\x0e\x43\x61ndidateDebug\x12\x10\n\x08media_id\x18\x01 \x01(\x03\x12\x11\n\tauthor_id\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x17\n\x0fseed_account_id\x18\x04 \x01(\x03\x12.\n\nplacements\x18\x05 \x03(\x0b\x32\x1a.explore.v1.StagePlacement\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\t\x12\x13\n\x0bsource_path\x18\x07 \x01(\t\"\x84\x01\n\x0eStagePlacement\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x37\n\x12task_probabilities\x18\x04 \x03(\x0b\x32\x1b.explore.v1.TaskProbabilityB\x08\n\x06_score*\xea\x01\n\x11\x44\x65gradationReason\x12\"\n\x1e\x44\x45GRADATION_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44\x45GRADATION_REASON_DEADLINE\x10\x01\x12\"\n\x1e\x44\x45GRADATION_REASON_UNAVAILABLE\x10\x02\x12\x1c\n\x18\x44\x45GRADATION_REASON_ERROR\x10\x03\x12&\n\"DEGRADATION_REASON_UNDER_DELIVERED\x10\x04\x12&\n\"DEGRADATION_REASON_BUNDLE_NOT_HELD\x10\x05\x32T\n\x0e\x45xploreService\x12\x42\n\x07GetFeed\x12\x1a.explore.v1.GetFeedRequest\x1a\x1b.explore.v1.GetFeedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x65xplore/v1/feed.proto\x12\nexplore.v1\x1a\x1a\x65xplore/v1/retrieval.proto\"\x8c\x01\n\x0eGetFeedRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x16\n\tpage_size\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07surface\x18\x04 \x01(\t\x12\r\n\x05\x64\x65\x62ug\x18\x05 \x01(\x08\x12\x0f\n\x07preview\x18\x14 \x01(\x08\x42\x0c\n\n_page_size\"\x82\x03\n\x0fGetFeedResponse\x12#\n\x05items\x18\x01 \x03(\x0b\x32\x14.explore.v1.FeedItem\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0b\n\x03\x61rm\x18\x03 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\x12-\n\x0c\x64\x65gradations\x18\x05 \x03(\x0b\x32\x17.explore.v1.Degradation\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\x12\x12\n\ncold_start\x18\x07 \x01(\x08\x12$\n\x05\x64\x65\x62ug\x18\x08 \x01(\x0b\x32\x15.explore.v1.FeedDebug\x12\x33\n\x04\x61rms\x18\t \x03(\x0b\x32%.explore.v1.GetFeedResponse.ArmsEntry\x12\x16\n\x0e\x61rm_propensity\x18\n \x01(\x01\x12\x15\n\rarms_excluded\x18\x0b \x01(\x08\x1a+\n\tArmsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x94\x02\n\x08\x46\x65\x65\x64Item\x12\x10\n\x08media_id\x18\x01 \x01(\x03\x12\x11\n\tauthor_id\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\x12\n\x05value\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x10\x64iversity_factor\x18\x05 \x01(\x01\x12\x37\n\x12task_probabilities\x18\x06 \x03(\x0b\x32\x1b.explore.v1.TaskProbability\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x17\n\x0fseed_account_id\x18\x08 \x01(\x03\x12\x13\n\x0bsource_path\x18\t \x01(\t\x12\x12\n\npropensity\x18\n \x01(\x01\x12\x0e\n\x06module\x18\x14 \x01(\tB\x08\n\x06_value\"4\n\x0fTaskProbability\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\"[\n\x0b\x44\x65gradation\x12\r\n\x05stage\x18\x01 \x01(\t\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.explore.v1.DegradationReason\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x83\x02\n\tFeedDebug\x12&\n\x06stages\x18\x01 \x03(\x0b\x32\x16.explore.v1.StageDebug\x12.\n\ncandidates\x18\x02 \x03(\x0b\x32\x1a.explore.v1.CandidateDebug\x12)\n\x07sources\x18\x03 \x03(\x0b\x32\x18.explore.v1.SourceReport\x12>\n\rvalue_weights\x18\x04 \x03(\x0b\x32\'.explore.v1.FeedDebug.ValueWeightsEntry\x1a\x33\n\x11ValueWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x90\x01\n\nStageDebug\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x15\n\rcandidates_in\x18\x02 \x01(\r\x12\x16\n\x0e\x63\x61ndidates_out\x18\x03 \x01(\r\x12\x12\n\nelapsed_us\x18\x04 \x01(\x04\x12\x13\n\x06\x63utoff\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x64\x65graded\x18\x06 \x01(\x08\x42\t\n\x07_cutoff\"\x8a\x02\n\x0e\x43\x61ndidateDebug\x12\x10\n\x08media_id\x18\x01 \x01(\x03\x12\x11\n\tauthor_id\x18\x02 \x01(\x03\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x17\n\x0fseed_account_id\x18\x04 \x01(\x03\x12.\n\nplacements\x18\x05 \x03(\x0b\x32\x1a.explore.v1.StagePlacement\x12\x0f\n\x07\x64ropped\x18\x06 \x01(\t\x12\x13\n\x0bsource_path\x18\x07 \x01(\t\x12%\n\x05value\x18\x08 \x01(\x0b\x32\x16.explore.v1.ValueDebug\x12-\n\tdiversity\x18\t \x01(\x0b\x32\x1a.explore.v1.DiversityDebug\"\x84\x01\n\x0eStagePlacement\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x37\n\x12task_probabilities\x18\x04 \x03(\x0b\x32\x1b.explore.v1.TaskProbabilityB\x08\n\x06_score\"P\n\nValueDebug\x12\r\n\x05stage\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12$\n\x05terms\x18\x03 \x03(\x0b\x32\x15.explore.v1.ValueTerm\"L\n\tValueTerm\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\x13\n\x0bprobability\x18\x03 \x01(\x01\x12\x0c\n\x04term\x18\x04 \x01(\x01\"~\n\x0e\x44iversityDebug\x12\x15\n\rauthor_factor\x18\x01 \x01(\x01\x12\x13\n\x0bseed_factor\x18\x02 \x01(\x01\x12\x0e\n\x06\x66\x61\x63tor\x18\x03 \x01(\x01\x12\x12\n\ndiscounted\x18\x04 \x01(\x01\x12\x12\n\x05place\x18\x05 \x01(\rH\x00\x88\x01\x01\x42\x08\n\x06_place*\xea\x01\n\x11\x44\x65gradationReason\x12\"\n\x1e\x44\x45GRADATION_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44\x45GRADATION_REASON_DEADLINE\x10\x01\x12\"\n\x1e\x44\x45GRADATION_REASON_UNAVAILABLE\x10\x02\x12\x1c\n\x18\x44\x45GRADATION_REASON_ERROR\x10\x03\x12&\n\"DEGRADATION_REASON_UNDER_DELIVERED\x10\x04\x12&\n\"DEGRADATION_REASON_BUNDLE_NOT_HELD\x10\x05\x32T\n\x0e\x45xploreService\x12\x42\n\x07GetFeed\x12\x1a.explore.v1.GetFeedRequest\x1a\x1b.explore.v1.GetFeedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,28 +34,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETFEEDRESPONSE_ARMSENTRY']._loaded_options = None
   _globals['_GETFEEDRESPONSE_ARMSENTRY']._serialized_options = b'8\001'
-  _globals['_DEGRADATIONREASON']._serialized_start=1477
-  _globals['_DEGRADATIONREASON']._serialized_end=1711
-  _globals['_GETFEEDREQUEST']._serialized_start=37
-  _globals['_GETFEEDREQUEST']._serialized_end=160
-  _globals['_GETFEEDRESPONSE']._serialized_start=163
-  _globals['_GETFEEDRESPONSE']._serialized_end=549
-  _globals['_GETFEEDRESPONSE_ARMSENTRY']._serialized_start=506
-  _globals['_GETFEEDRESPONSE_ARMSENTRY']._serialized_end=549
-  _globals['_FEEDITEM']._serialized_start=552
-  _globals['_FEEDITEM']._serialized_end=812
-  _globals['_TASKPROBABILITY']._serialized_start=814
-  _globals['_TASKPROBABILITY']._serialized_end=866
-  _globals['_DEGRADATION']._serialized_start=868
-  _globals['_DEGRADATION']._serialized_end=959
-  _globals['_FEEDDEBUG']._serialized_start=961
-  _globals['_FEEDDEBUG']._serialized_end=1060
-  _globals['_STAGEDEBUG']._serialized_start=1062
-  _globals['_STAGEDEBUG']._serialized_end=1156
-  _globals['_CANDIDATEDEBUG']._serialized_start=1159
-  _globals['_CANDIDATEDEBUG']._serialized_end=1339
-  _globals['_STAGEPLACEMENT']._serialized_start=1342
-  _globals['_STAGEPLACEMENT']._serialized_end=1474
-  _globals['_EXPLORESERVICE']._serialized_start=1713
-  _globals['_EXPLORESERVICE']._serialized_end=1797
+  _globals['_FEEDDEBUG_VALUEWEIGHTSENTRY']._loaded_options = None
+  _globals['_FEEDDEBUG_VALUEWEIGHTSENTRY']._serialized_options = b'8\001'
+  _globals['_DEGRADATIONREASON']._serialized_start=2125
+  _globals['_DEGRADATIONREASON']._serialized_end=2359
+  _globals['_GETFEEDREQUEST']._serialized_start=66
+  _globals['_GETFEEDREQUEST']._serialized_end=206
+  _globals['_GETFEEDRESPONSE']._serialized_start=209
+  _globals['_GETFEEDRESPONSE']._serialized_end=595
+  _globals['_GETFEEDRESPONSE_ARMSENTRY']._serialized_start=552
+  _globals['_GETFEEDRESPONSE_ARMSENTRY']._serialized_end=595
+  _globals['_FEEDITEM']._serialized_start=598
+  _globals['_FEEDITEM']._serialized_end=874
+  _globals['_TASKPROBABILITY']._serialized_start=876
+  _globals['_TASKPROBABILITY']._serialized_end=928
+  _globals['_DEGRADATION']._serialized_start=930
+  _globals['_DEGRADATION']._serialized_end=1021
+  _globals['_FEEDDEBUG']._serialized_start=1024
+  _globals['_FEEDDEBUG']._serialized_end=1283
+  _globals['_FEEDDEBUG_VALUEWEIGHTSENTRY']._serialized_start=1232
+  _globals['_FEEDDEBUG_VALUEWEIGHTSENTRY']._serialized_end=1283
+  _globals['_STAGEDEBUG']._serialized_start=1286
+  _globals['_STAGEDEBUG']._serialized_end=1430
+  _globals['_CANDIDATEDEBUG']._serialized_start=1433
+  _globals['_CANDIDATEDEBUG']._serialized_end=1699
+  _globals['_STAGEPLACEMENT']._serialized_start=1702
+  _globals['_STAGEPLACEMENT']._serialized_end=1834
+  _globals['_VALUEDEBUG']._serialized_start=1836
+  _globals['_VALUEDEBUG']._serialized_end=1916
+  _globals['_VALUETERM']._serialized_start=1918
+  _globals['_VALUETERM']._serialized_end=1994
+  _globals['_DIVERSITYDEBUG']._serialized_start=1996
+  _globals['_DIVERSITYDEBUG']._serialized_end=2122
+  _globals['_EXPLORESERVICE']._serialized_start=2361
+  _globals['_EXPLORESERVICE']._serialized_end=2445
 # @@protoc_insertion_point(module_scope)

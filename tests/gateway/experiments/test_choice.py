@@ -15,6 +15,7 @@ from gateway.experiments.choice import Choice
 from gateway.experiments.file import ExperimentsRefused
 from gateway.experiments.terms import Terms
 from gateway.fallback import PopularMedia
+from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import Pipeline
 from gateway.stages import SourcingStage
@@ -38,7 +39,8 @@ async def make(valkey: Valkey) -> AsyncIterator[Make]:
         def pipeline(version: str, *tables: str) -> Pipeline:
             weights = {name: {"like": float(len(name))} for name in ("default", *tables)}
             terms = Terms(PagePolicy(weights["default"], DiversityConfig()), ("like",), weights)
-            return Pipeline(Users(UserStateStore(valkey), 1.0), sourcing, (), terms, version)
+            missed = Missed(popular_items([], []), after_ms=0, size=3)
+            return Pipeline(Users(UserStateStore(valkey), 1.0), sourcing, (), terms, missed, version)
 
         yield pipeline
 
