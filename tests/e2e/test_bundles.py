@@ -72,7 +72,7 @@ def _refusal(process: Process, ports: Ports) -> ProcessStatus:
     """What the process says once it has looked at the bundle."""
     deadline = time.monotonic() + PATIENCE_S
     status = describe(process, ports)
-    while (status.health != "NOT_SERVING" or status.note == "loading") and time.monotonic() < deadline:
+    while (status.health != "NOT_SERVING" or status.note.startswith("loading")) and time.monotonic() < deadline:
         status = describe(process, ports)
     return status
 

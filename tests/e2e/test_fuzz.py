@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,14 @@ NUMBERS = range(20, 420)
 
 
 @pytest.fixture(scope="module")
+def served(start_stack: Callable[..., Served]) -> Served:
+    """A stack of their own: a spoiled event or relation may be one of any user."""
+    return start_stack()
+
+
+@pytest.fixture(scope="module")
 def rpcs(served: Served) -> list[Rpc]:
-    """For users whom no other test asks for."""
+    """For users who are not in the data."""
     return all_rpcs(served.stack.ports, FUZZED, active_manifest(served.workspace).as_of_ms)
 
 

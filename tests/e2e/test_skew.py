@@ -188,7 +188,7 @@ def test_logged_features_equal_those_recomputed_from_the_event_log(logged: list[
 def test_logged_scores_equal_those_recomputed_from_the_event_log(
     stage: Stage, logged: list[Batch], offline: Offline
 ) -> None:
-    for batch in logged[::4]:  # a quarter of them is 12,500 candidates
+    for batch in logged[::4]:  # a quarter of them is 25,000 candidates
         _assert_equal(batch.score_N[stage], offline.scores(stage, offline.view(batch)))
 
 
