@@ -53,6 +53,7 @@ class Page:
     status: str  # gRPC's name
     items: int = 0
     degraded: frozenset[str] = frozenset()  # stages
+    detail: str = ""  # of the first degradation, or of the error
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ async def _page(stub: Any, user: str, deadline_s: float) -> Page:
     try:
         page = await stub.GetFeed(GetFeedRequest(user_id=user), timeout=deadline_s)
     except grpc.aio.AioRpcError as error:
-        return Page(asked_s, time.monotonic() - asked_s, error.code().name)
+        return Page(asked_s, time.monotonic() - asked_s, error.code().name, detail=str(error.details()))
     degraded = frozenset(entry.stage for entry in page.degradations)
-    return Page(asked_s, time.monotonic() - asked_s, "OK", len(page.items), degraded)
+    detail = next((entry.detail for entry in page.degradations), "")
+    return Page(asked_s, time.monotonic() - asked_s, "OK", len(page.items), degraded, detail)
 
 
 def figures_of(pages: Sequence[Page], outages: Sequence[Outage]) -> dict[str, Any]:
@@ -111,13 +113,16 @@ def _period(pages: Sequence[Page], outage: Outage, end_s: float) -> dict[str, An
     stage = _STAGES.get(outage.victim)  # None for a gateway: the other one lacks nothing
     # Asked after the death and answered before the restart: nobody can have helped.
     without = [page for page in mine if page.asked_s + page.took_s < outage.restarted_s and page.status == "OK"]
-    late = [page.asked_s - outage.ready_s for page in mine if page.degraded or page.status != "OK"]
+    # A page that was not there yet when the next process died may lack that one.
+    whole = [page for page in mine if outage.ready_s < page.asked_s and page.asked_s + page.took_s < end_s]
+    late = [page for page in whole if page.degraded or page.status != "OK"]
     return {
         "victim": outage.victim,
         **_summary(mine),
         "unflagged": sum(stage not in page.degraded for page in without) if stage else 0,
         "out_s": outage.ready_s - outage.killed_s,
-        "recovery_s": max([0.0, *late]),
+        "recovery_s": max((page.asked_s - outage.ready_s for page in late), default=0.0),
+        "late": [f"{page.asked_s - outage.ready_s:.2f} s: {page.detail}" for page in late[-3:]],
     }
 
 

@@ -25,6 +25,11 @@ def test_recovery_lasts_to_the_last_page_that_lacked_something() -> None:
     assert (figures["failed"], figures["short"], figures["degraded"]) == (1, 0, 2)
 
 
+def test_a_page_that_the_next_death_interrupts_does_not_count_for_this_one() -> None:
+    later = Outage("valkey", killed_s=20.0, restarted_s=21.0, ready_s=22.0)
+    assert figures_of([page(19.95, "user_state")], [OUTAGE, later])["recovery_s"] == 0.0
+
+
 def test_the_loss_of_one_of_two_gateways_degrades_nothing() -> None:
     lost = Outage("gateway", killed_s=10.0, restarted_s=13.0, ready_s=14.0)
     assert figures_of([page(11.0)], [lost])["unflagged"] == 0
