@@ -67,6 +67,7 @@ class Seen:
     lost: Counter[str] = field(default_factory=Counter)  # what degraded pages lost, and why
     no_retry: int = 0  # of the shed: told not to try again
     lag_ms: list[float] = field(default_factory=list)  # how late calls were sent
+    cores: float = 0.0  # that this process took meanwhile
 
     def summary(self) -> dict[str, Any]:
         """Plain JSON. Latencies in milliseconds."""
@@ -82,6 +83,7 @@ class Seen:
             "failed": dict(kinds),
             "shed": shed,
             "no_retry": self.no_retry,
+            "client_cores": self.cores,
             "let_in": {
                 "first pages": _share([answer.accepted for answer in self.answers if answer.first]),
                 "later pages": _share([answer.accepted for answer in self.answers if not answer.first]),
@@ -118,11 +120,12 @@ class Client:
 
     async def run(self, phase: Phase) -> Seen:
         """One phase; returns once every call of it has ended."""
-        seen, start = Seen(phase), time.perf_counter()
+        seen, start, cpu_s = Seen(phase), time.perf_counter(), time.process_time()
         if phase.callers:
             await asyncio.gather(*(self._caller(seen, start) for _ in range(phase.callers)))
         else:
             await self._arrivals(seen, start)
+        seen.cores = (time.process_time() - cpu_s) / (time.perf_counter() - start)
         return seen
 
     async def close(self) -> None:
