@@ -51,8 +51,8 @@ def main() -> int:
 
 
 def slice_recipe(dataset: Dataset) -> Recipe:
-    """The default recipe with the test window of this benchmark, and less of the log for embeddings: eight days are short."""
-    recipe = RECIPES["default"]()
+    """The recipe for small logs with the test window of this benchmark. Eight days are short, so embeddings get less of the log."""
+    recipe = RECIPES["small"]()
     test_ms = dataset.as_of_ms - int(TEST_START.timestamp() * 1000)
     return replace(recipe, windows=replace(recipe.windows, embedding_share=EMBEDDING_SHARE, test_ms=test_ms))
 

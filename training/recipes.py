@@ -82,6 +82,15 @@ def default() -> Recipe:
     return Recipe(name="default")
 
 
+def small() -> Recipe:
+    """For logs of some hundred thousand impressions: one epoch is too few steps there, and ids that are seen a few times must learn
+    slowly, or a second epoch learns them by heart (docs/decisions/0014).
+    """
+    base = default()
+    fit = replace(base.rerank.fit, epochs=2, learning_rate=2e-3, embedding_learning_rate=5e-4)
+    return replace(base, name="small", rerank=replace(base.rerank, fit=fit))
+
+
 def tiny() -> Recipe:
     """For tests and `--quick` benchmarks: a small log, seconds instead of minutes."""
     base, short = default(), FitConfig(epochs=2, batch_rows=2048)
@@ -96,4 +105,4 @@ def tiny() -> Recipe:
     )
 
 
-RECIPES: Mapping[str, Callable[[], Recipe]] = {"default": default, "tiny": tiny}
+RECIPES: Mapping[str, Callable[[], Recipe]] = {"default": default, "small": small, "tiny": tiny}
