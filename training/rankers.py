@@ -64,7 +64,7 @@ class RerankConfig:
     One epoch: in a second one the id embeddings learn the training rows by heart. docs/decisions/0014 has the figures.
     """
 
-    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, batch_rows=512))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=1))
     embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     architecture: Architecture = field(default_factory=lambda: Architecture(mixture="ple", crosses="dcn"))
     min_positives: int = MIN_POSITIVES

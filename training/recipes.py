@@ -87,7 +87,7 @@ def small() -> Recipe:
     slowly, or a second epoch learns them by heart (docs/decisions/0014).
     """
     base = default()
-    fit = replace(base.rerank.fit, epochs=2, learning_rate=2e-3, embedding_learning_rate=5e-4)
+    fit = replace(base.rerank.fit, epochs=2, batch_rows=512, learning_rate=2e-3, embedding_learning_rate=5e-4)
     return replace(base, name="small", rerank=replace(base.rerank, fit=fit))
 
 
