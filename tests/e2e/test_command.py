@@ -120,7 +120,7 @@ def test_without_data_train_says_how_to_get_some(tmp_path: Path) -> None:
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones(home: Path) -> None:
     train = _explore(home, "train", "--recipe", "huge")
-    assert (train.returncode, "recipes: default, tiny" in train.stderr) == (1, True)
+    assert (train.returncode, "recipes: default, small, tiny" in train.stderr) == (1, True)
 
 
 def test_a_broken_import_names_file_and_reason_and_leaves_nothing(tmp_path: Path) -> None:
