@@ -83,12 +83,9 @@ def default() -> Recipe:
 
 
 def small() -> Recipe:
-    """For logs of some hundred thousand impressions: one epoch is too few steps there, and ids that are seen a few times must learn
-    slowly, or a second epoch learns them by heart (docs/decisions/0014).
-    """
+    """For logs of less than about half a million impressions, where one epoch in large batches is too few steps."""
     base = default()
-    fit = replace(base.rerank.fit, epochs=2, batch_rows=512, learning_rate=2e-3, embedding_learning_rate=5e-4)
-    return replace(base, name="small", rerank=replace(base.rerank, fit=fit))
+    return replace(base, name="small", rerank=replace(base.rerank, fit=replace(base.rerank.fit, batch_rows=512)))
 
 
 def tiny() -> Recipe:
