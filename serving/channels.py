@@ -37,7 +37,10 @@ def open_channel(address: str, max_message_bytes: int = 16 * 1024 * 1024) -> grp
         address,
         options=[
             ("grpc.service_config", _SERVICE_CONFIG),
-            ("grpc.enable_retries", 0),
+            (
+                "grpc.enable_retries",
+                1,
+            ),  # without a retryPolicy: only calls that no server has seen, as when a connection ages
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.keepalive_time_ms", 10_000),  # finds a dead peer within seconds instead of TCP's minutes
