@@ -58,15 +58,8 @@ class ErrorInterceptor(UnaryInterceptor):
                 return await handler.unary_unary(request, context)
             except grpc.aio.AbortError:
                 raise
-            except CallError as error:
-                status = status_of(error)
-                if status is grpc.StatusCode.INTERNAL:
-                    _log.error("call failed", extra={"method": method, "error": str(error)})
-                return await context.abort(status, str(error), _pushback(error))
-            except Exception:
-                incident = uuid.uuid4().hex[:12]
-                _log.exception("call failed", extra={"incident": incident, "method": method})
-                return await context.abort(grpc.StatusCode.INTERNAL, f"internal error, incident {incident}")
+            except Exception as error:
+                return await context.abort(*answer_to(error, method))
 
         return handler._replace(unary_unary=behaviour)
 
@@ -141,6 +134,18 @@ class TelemetryInterceptor(UnaryInterceptor):
             return response
 
         return handler._replace(unary_unary=behaviour)
+
+
+def answer_to(error: Exception, method: str) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
+    """Status, detail and trailing metadata of a call that raised. What is our fault is logged."""
+    if not isinstance(error, CallError):
+        incident = uuid.uuid4().hex[:12]
+        _log.error("call failed", exc_info=error, extra={"incident": incident, "method": method})
+        return grpc.StatusCode.INTERNAL, f"internal error, incident {incident}", ()
+    status = status_of(error)
+    if status is grpc.StatusCode.INTERNAL:
+        _log.error("call failed", extra={"method": method, "error": str(error)})
+    return status, str(error), _pushback(error)
 
 
 def _pushback(error: CallError) -> tuple[tuple[str, str], ...]:

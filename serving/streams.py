@@ -6,8 +6,6 @@ The unary counterpart is ErrorInterceptor.
 from __future__ import annotations
 
 import inspect
-import logging
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from serving.errors import CallError, InvalidArgument, status_of
-from serving.interceptors import Continuation, Handler
+from serving.errors import InvalidArgument
+from serving.interceptors import Continuation, Handler, answer_to
 
 _STREAMS = ("unary_stream", "stream_unary", "stream_stream")
-
-_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     _ServerInterceptor = grpc.aio.ServerInterceptor[Any, Any]
@@ -89,9 +85,5 @@ async def _translated(method: str, context: Any) -> AsyncIterator[None]:
         yield
     except grpc.aio.AbortError:
         raise
-    except CallError as error:
-        await context.abort(status_of(error), str(error))
-    except Exception:
-        incident = uuid.uuid4().hex[:12]
-        _log.exception("stream failed", extra={"incident": incident, "method": method})
-        await context.abort(grpc.StatusCode.INTERNAL, f"internal error, incident {incident}")
+    except Exception as error:
+        await context.abort(*answer_to(error, method))

@@ -108,7 +108,9 @@ async def test_unexpected_errors_leak_nothing_but_an_incident(path: str, caplog:
         await _ask(_service(KeyError("secret")), path, b"")
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert (caught.value.details() or "").startswith("internal error, incident ")
-    (record,) = (each for each in caplog.records if each.name == "serving.streams" and each.levelno == logging.ERROR)
+    (record,) = (
+        each for each in caplog.records if each.name == "serving.interceptors" and each.levelno == logging.ERROR
+    )
     assert record.exc_info is not None
     assert "secret" in str(record.exc_info[1])
 
