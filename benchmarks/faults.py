@@ -22,11 +22,9 @@ from rich.table import Table
 
 from benchmarks.faults_fleet import GATEWAYS, Fleet, started
 from benchmarks.faults_pages import Outage, Page, figures_of, pages_until
+from benchmarks.homes import trained_home
 from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
-from cli.commands.data import WorldSize, make_simulated
-from cli.commands.train import train_bundle
 from cli.progress import Report, steps
-from cli.workspace import Workspace
 from training.datasets import load
 
 DEADLINE_S = 1.0  # of the client: the gateway's own default
@@ -40,10 +38,7 @@ def main() -> int:
     arguments = _arguments()
     period_s, outage_s = (6.0, 1.5) if arguments.quick else (10.0, 3.0)
     with tempfile.TemporaryDirectory(prefix="explore-faults-") as scratch:
-        workspace = Workspace(arguments.home or Path(scratch))
-        if arguments.home is None:
-            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
+        workspace = trained_home(arguments.home, Path(scratch))
         users = load(workspace.current_dataset()).users["user_id"].to_list()
         with started(workspace, Path(scratch)) as fleet, steps() as progress, progress.step("faults") as report:
             pages, outages = asyncio.run(_run(fleet, users, period_s, outage_s, report))

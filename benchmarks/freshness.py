@@ -11,7 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,10 @@ import polars as pl
 from rich import box
 from rich.table import Table
 
+from benchmarks.homes import running_stack, trained_home
 from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
-from cli import stack as stacks
-from cli.commands.data import WorldSize, make_simulated
-from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
+from cli.commands.stack import active_manifest
 from cli.progress import Report, steps
-from cli.stack import Ports
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
@@ -47,10 +44,7 @@ def main() -> int:
     """Measures, prints the table and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="explore-freshness-") as scratch:
-        workspace = Workspace(arguments.home or Path(scratch) / "home")
-        if arguments.home is None:
-            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
+        workspace = trained_home(arguments.home, Path(scratch))
         found = _measured(workspace, Path(scratch), 60 if arguments.quick else 500)
     like, hide = _percentiles(found.like_ms), _percentiles(found.hide_ms)
     figures = {
@@ -120,19 +114,10 @@ def _measured(workspace: Workspace, scratch: Path, users: int) -> _Found:
     manifest = active_manifest(workspace)
     dataset = workspace.dataset(manifest.dataset)
     authors = _busy_authors(dataset)
-    plan = replace(
-        stack_plan(workspace, manifest, Ports.free()),
-        run=scratch / "run",
-        user_state=scratch / "valkey",
-        funnel_log=None,
-    )
-    running = stacks.start(plan, users_of(dataset), lambda _: None)
-    try:
+    with running_stack(workspace, scratch) as running:
         address = running.ports.address("gateway")
         with grpc.insecure_channel(address) as channel, steps() as progress, progress.step("users") as report:
             return _asked(_Client(channel), authors, users, report)
-    finally:
-        stacks.stop(running, plan.run)
 
 
 def _busy_authors(dataset: Path) -> list[Media]:

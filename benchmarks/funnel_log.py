@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,12 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from benchmarks.homes import running_stack, trained_home
 from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
 from cli import stack as stacks
-from cli.commands.data import WorldSize, make_simulated
 from cli.commands.feed import ask
-from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
 from cli.progress import steps
-from cli.stack import Ports, RunningStack
+from cli.stack import RunningStack
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from training.datasets import load
@@ -43,10 +41,7 @@ def main() -> int:
     """Measures, prints the table and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="explore-funnel-") as scratch:
-        workspace = Workspace(arguments.home or Path(scratch))
-        if arguments.home is None:
-            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
+        workspace = trained_home(arguments.home, Path(scratch))
         figures = _measured(workspace, Path(scratch), *((10, 3) if arguments.quick else (30, 4)))
     checks = [
         at_least("logged requests / pages asked one by one", figures["logged"] / figures["pages"], 1.0),
@@ -142,19 +137,9 @@ def _cpu_of(stack: _Stack, users: list[str], waits: bool) -> float:
 
 @contextmanager
 def _started(workspace: Workspace, scratch: Path, share: float) -> Iterator[_Stack]:
-    manifest = active_manifest(workspace)
-    plan = replace(
-        stack_plan(workspace, manifest, Ports.free()),
-        run=scratch / "run",
-        user_state=scratch / "valkey",
-        funnel_log=scratch / "funnel",
-        settings={"FUNNEL_LOG_SHARE": str(share)},
-    )
-    running = stacks.start(plan, users_of(workspace.dataset(manifest.dataset)), lambda _: None)
-    try:
+    settings = {"FUNNEL_LOG_SHARE": str(share)}
+    with running_stack(workspace, scratch, funnel_log=scratch / "funnel", settings=settings) as running:
         yield _Stack(running, scratch / "funnel", [], [])
-    finally:
-        stacks.stop(running, plan.run)
 
 
 def _spread(values: list[float]) -> dict[str, float]:

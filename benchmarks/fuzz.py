@@ -12,9 +12,6 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +21,11 @@ from rich.table import Table
 
 from benchmarks.fuzz_requests import FUZZED, Request, Rpc, all_rpcs
 from benchmarks.fuzz_run import Findings, Life, Numbered, channels, lives, send, send_all
+from benchmarks.homes import running_stack, trained_home
 from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
-from cli import stack as stacks
-from cli.commands.data import WorldSize, make_simulated
-from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
+from cli.commands.stack import active_manifest
 from cli.progress import steps
-from cli.stack import SERVICES, Ports, RunningStack
+from cli.stack import SERVICES, RunningStack
 from cli.workspace import Workspace
 from training.datasets import load
 
@@ -47,11 +42,10 @@ def main() -> int:
     """Sends, prints the tables and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="explore-fuzz-") as scratch:
-        workspace = Workspace(arguments.home or Path(scratch))
-        if arguments.home is None:
-            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
-        with _started(workspace, Path(scratch)) as stack:
+        workspace = trained_home(arguments.home, Path(scratch))
+        # The logs of the services stay: they say what lies behind an INTERNAL.
+        shutil.rmtree(_SAVED / "run", ignore_errors=True)
+        with running_stack(workspace, Path(scratch), run=_SAVED / "run") as stack:
             if arguments.replay is not None:
                 return asyncio.run(_replay(stack, arguments.replay))
             return _fuzz(workspace, stack, arguments.quick, arguments.seed)
@@ -152,23 +146,6 @@ async def _replay(stack: RunningStack, file: Path) -> int:
         status, problem = await send(to, Request.load(file))
     Console().print(f"{status} {problem}", markup=False)
     return 1 if problem else 0
-
-
-@contextmanager
-def _started(workspace: Workspace, scratch: Path) -> Iterator[RunningStack]:
-    manifest = active_manifest(workspace)
-    shutil.rmtree(_SAVED / "run", ignore_errors=True)
-    plan = replace(
-        stack_plan(workspace, manifest, Ports.free()),
-        run=_SAVED / "run",  # the logs of the services stay there: they say what lies behind an INTERNAL
-        user_state=scratch / "valkey",
-        funnel_log=None,
-    )
-    running = stacks.start(plan, users_of(workspace.dataset(manifest.dataset)), lambda _: None)
-    try:
-        yield running
-    finally:
-        stacks.stop(running, plan.run)
 
 
 def _by_rpc(findings: Findings) -> dict[str, dict[str, int]]:

@@ -15,9 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -25,14 +23,10 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from benchmarks.homes import running_stack, trained_home
 from benchmarks.overload_client import Phase
 from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
-from cli import stack as stacks
-from cli.commands.data import WorldSize, make_simulated
-from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
 from cli.progress import Steps, steps
-from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
 from training.datasets import load
 
@@ -62,10 +56,7 @@ def main() -> int:
     """Measures, prints the tables and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="explore-overload-") as scratch:
-        workspace = Workspace(arguments.home or Path(scratch))
-        if arguments.home is None:
-            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
+        workspace = trained_home(arguments.home, Path(scratch))
         figures = _measured(workspace, Path(scratch), QUICK if arguments.quick else FULL)
     checks = [
         at_least(
@@ -123,7 +114,7 @@ def _measured(workspace: Workspace, scratch: Path, lengths: Lengths) -> dict[str
     users = scratch / "users.json"
     users.write_text(json.dumps(load(workspace.current_dataset()).users["user_id"].to_list()), "utf-8")
     logs = scratch / "stack" / "run" / "logs"
-    with _started(workspace, scratch / "stack") as running, steps() as progress:
+    with running_stack(workspace, scratch / "stack") as running, steps() as progress:
         client = Client(running.ports.address("gateway"), users, progress)
         try:
             phases = _phases(client, lengths)
@@ -192,22 +183,6 @@ def _server_figures(log: Path) -> dict[str, Any]:
         "decision_p99_ms": decided["p99_s"] * 1e3,
         "queued_mean_ms": lines[GATEWAY_DOOR, "ok"]["mean_s"] * 1e3,
     }
-
-
-@contextmanager
-def _started(workspace: Workspace, scratch: Path) -> Iterator[RunningStack]:
-    manifest = active_manifest(workspace)
-    plan = replace(
-        stack_plan(workspace, manifest, Ports.free()),
-        run=scratch / "run",
-        user_state=scratch / "valkey",
-        funnel_log=None,
-    )
-    running = stacks.start(plan, users_of(workspace.dataset(manifest.dataset)), lambda _: None)
-    try:
-        yield running
-    finally:
-        stacks.stop(running, plan.run)
 
 
 def _spread(values: list[float]) -> dict[str, float]:

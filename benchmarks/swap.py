@@ -13,8 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,14 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from benchmarks.homes import running_stack, trained_home
 from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
 from benchmarks.swap_bundles import MARKED, Mark, marked, of_other_features, with_a_flipped_byte, without_a_file
 from bundles.store import BundleStore
-from cli import stack as stacks
 from cli.bundle_switch import Done, Waited, ask, wait_until
-from cli.commands.data import WorldSize, make_simulated
-from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
+from cli.commands.stack import active_manifest
 from cli.progress import steps
-from cli.stack import VALKEY, Ports, RunningStack
+from cli.stack import VALKEY, RunningStack
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import DegradationReason, GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
@@ -56,10 +53,7 @@ def main() -> int:
     """Measures, prints the table and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="explore-swap-") as scratch:
-        home = Workspace(arguments.home or Path(scratch) / "home")
-        if arguments.home is None:
-            make_simulated(home, WorldSize.TINY, 1, "simulated")
-            train_bundle(home, home.current_dataset(), "tiny", 1, activate=True)
+        home = trained_home(arguments.home, Path(scratch))
         figures = _measured(home, Path(scratch), 0.3 if arguments.quick else 2.0)
     checks = [
         at_most("failed calls", figures["failed"], 0),
@@ -206,7 +200,11 @@ def _measured(home: Workspace, scratch: Path, dwell_s: float) -> dict[str, Any]:
     bad = [make(store, manifest.version) for make in (with_a_flipped_byte, without_a_file, of_other_features)]
     users = load(home.dataset(manifest.dataset)).users["user_id"].to_list()
     seen = _Seen(good)
-    with _started(home, scratch) as stack, steps() as progress, progress.step("swaps") as report:
+    with (
+        running_stack(home, scratch, bundle_root=scratch / "bundles", settings=_SETTINGS) as stack,
+        steps() as progress,
+        progress.step("swaps") as report,
+    ):
         run = _Run(store, stack, dwell_s)
         load_of = _Load(stack.ports.address("gateway"), users, seen)
         load_of.start()
@@ -266,24 +264,6 @@ def _import(source: BundleStore, version: str, target: BundleStore) -> None:
     target.root.mkdir(parents=True)
     shutil.copytree(source.root / version, target.root / version)
     target.activate(version)
-
-
-@contextmanager
-def _started(home: Workspace, scratch: Path) -> Iterator[RunningStack]:
-    manifest = active_manifest(home)
-    plan = replace(
-        stack_plan(home, manifest, Ports.free()),
-        bundle_root=scratch / "bundles",
-        run=scratch / "run",
-        user_state=scratch / "valkey",
-        funnel_log=None,
-        settings=_SETTINGS,
-    )
-    running = stacks.start(plan, users_of(home.dataset(manifest.dataset)), lambda _: None)
-    try:
-        yield running
-    finally:
-        stacks.stop(running, plan.run)
 
 
 def _anonymous_bytes(pid: int) -> int:
