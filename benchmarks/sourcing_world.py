@@ -26,6 +26,7 @@ from cli.progress import Report, steps
 from features.actions import N_ACTIONS, Action
 from features.context import UserContexts
 from features.counters import DAY_MS, HOUR_MS
+from features.item_features import save_items
 from features.item_table import ItemTable
 from features.relations import Relation
 from features.user_state import HISTORY_RECORD, SEEN_LENGTH, Profile, UserState
@@ -107,7 +108,7 @@ def _build(size: Size, directory: Path) -> dict[str, object]:
         timed = _Timed(bars)
         with timed.step("accounts and media"):
             items, cluster_U = _items(size, np.random.default_rng(_SEED))
-            items.save(directory / layout.ITEMS)
+            save_items(items, directory / layout.ITEMS)
             np.save(directory / "cluster_U.npy", cluster_U)
         nobody = pl.DataFrame(schema={"user_id": pl.String})
         quality = write_sourcing(items, _no_events(items), nobody, directory, timed, vectors_until_ms=NOW_MS)

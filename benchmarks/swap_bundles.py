@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 from bundles import layout
 from bundles.manifest import Manifest
 from bundles.store import BundleStore
+from features.item_features import ItemFeatures
 from features.item_table import ItemTable
 from protos.explore.v1.feed_pb2 import CandidateDebug, GetFeedResponse
 
@@ -86,6 +87,7 @@ def marked(store: BundleStore, version: str, number: int) -> tuple[str, Mark]:
         risk_M = np.nan_to_num(items.non_recommendable_M, nan=0.0).astype(np.float32)
         risk_M[items.media_id_M % CLASSES == mark.missing_class] = 1.0
         np.save(staged / layout.ITEMS / "non_recommendable_M.npy", risk_M)
+        ItemFeatures.of(replace(items, non_recommendable_M=risk_M)).save(staged / layout.ITEMS)
         _append(staged / layout.model("prerank"), [("Add", np.float32(mark.offset))])
         mask_T = np.array([0.0] + [1.0] * (len(mark.tasks) - 1), dtype=np.float32)
         for stage in ("rank", "rerank"):

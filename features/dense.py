@@ -77,7 +77,7 @@ def _hours_since_action(v: View) -> Float32:
 
 def _on_surface(number: int) -> Callable[[View], Float32]:
     """Whether the page is shown on the surface with this number; missing where the surface is none that training met."""
-    return lambda v: v.of_user(np.where(v.surface_B >= 0, v.surface_B == number, np.nan))
+    return lambda v: v.of_user(np.where(v.users.surface_B >= 0, v.users.surface_B == number, np.nan))
 
 
 # -- item --------------------------------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def _topic_disliked(v: View) -> Float32:
 
 def _follows_author(v: View) -> Float32:
     followed_BL = v.history.action_BL == Action.FOLLOW
-    return (followed_BL[v.user_N] & v.same_author_NL).any(axis=1).astype(np.float32)
+    return np.asarray((v.spread(followed_BL) & v.same_author_NL).any(axis=1), dtype=np.float32)
 
 
 def _item(
@@ -139,11 +139,11 @@ FEATURES: tuple[Feature, ...] = (
     Feature("user_actions_24h", Scope.USER, lambda v: _actions_within(v, DAY_MS), _LOG),
     Feature("user_hours_since_action", Scope.USER, _hours_since_action, _LOG),
     # Position is a bias, not a taste: serving asks about the top of the page for every candidate.
-    Feature("position", Scope.REQUEST, lambda v: v.position_N, _LOG),
+    Feature("position", Scope.CROSS, lambda v: v.position_N, _LOG),
     *(Feature(f"surface_{number}", Scope.REQUEST, _on_surface(number)) for number in range(MAX_SURFACES)),
     Feature("day_sine", Scope.REQUEST, lambda v: np.sin(2 * np.pi * v.day_share_N).astype(np.float32)),
     Feature("day_cosine", Scope.REQUEST, lambda v: np.cos(2 * np.pi * v.day_share_N).astype(np.float32)),
-    _item("item_age_hours", _item_age_hours, _LOG, everywhere=True),
+    Feature("item_age_hours", Scope.CROSS, _item_age_hours, _LOG, ALL_STAGES),
     _item("item_duration_s", lambda v: v.items.duration_ms_M[v.row_N] / np.float32(1000), _LOG),
     _item("item_non_recommendable", lambda v: v.items.non_recommendable_M[v.row_N], everywhere=True),
     _item("item_impressions", lambda v: v.item_counts_NA[:, Action.IMPRESSION], _LOG, everywhere=True),

@@ -101,7 +101,7 @@ def sparse_input(view: View, embeddings: ItemEmbeddings) -> SparseInput:
 
 
 def _table(path: Path) -> Float32:
-    table_IK: Float32 = np.load(path, mmap_mode="r", allow_pickle=False)
+    table_IK: Float32 = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     if table_IK.ndim != 2:
         raise ValueError(f"{path.name} has shape {table_IK.shape}, expected rows of vectors")
     return table_IK

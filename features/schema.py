@@ -19,12 +19,12 @@ Float32 = NDArray[np.float32]
 
 
 class Scope(StrEnum):
-    """What a feature's value depends on, which is also the earliest point where it could be precomputed."""
+    """What a feature's value depends on, which is also the earliest point where it is computed (features/assemble.py)."""
 
-    USER = "user"
-    REQUEST = "request"
-    ITEM = "item"
-    CROSS = "cross"
+    USER = "user"  # the user at the moment of the request: once per user
+    REQUEST = "request"  # where and when the page is asked for: once per user too
+    ITEM = "item"  # the item table alone: once per table
+    CROSS = "cross"  # the candidate and the request together
 
 
 class Stage(StrEnum):
@@ -46,12 +46,12 @@ RANKERS = frozenset({Stage.RANK, Stage.RERANK})
 ALL_STAGES = frozenset(Stage)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Feature:
     """One dense input: float32 per candidate, NaN where the value is missing (a missing value is not a zero).
 
     `compute` maps a `View` of N candidates to float32 [N]; it is the only code that computes the feature, in training, streaming
-    and serving alike.
+    and serving alike. It may read of the view what `scope` says, and nothing else.
     """
 
     name: str

@@ -7,6 +7,7 @@ Everything is computed on first use and kept, so that a stage pays only for the 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from features.history import History, join_history
 from features.item_table import UNKNOWN_ROW, ItemTable
 from features.related import RelatedActions, related_actions
 
+if TYPE_CHECKING:
+    from features.item_features import ItemFeatures
+
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
@@ -24,13 +28,43 @@ PRIOR_IMPRESSIONS = 20.0  # an item's rates start at the base rate and are worth
 INTENT_SLOTS = 10  # the newest actions, which tell what the user wants right now
 
 
+class Users:
+    """What candidates are seen from: the users of a batch, joined with the item table."""
+
+    def __init__(self, contexts: UserContexts, items: ItemTable) -> None:
+        self.contexts, self.items = contexts, items
+
+    @cached_property
+    def history(self) -> History:
+        return join_history(self.contexts, self.items)
+
+    @cached_property
+    def surface_B(self) -> Int64:
+        """Place of each request's surface among those that the table knows; -1 for others."""
+        place = {name: number for number, name in enumerate(self.items.surfaces)}
+        return np.array([place.get(name, -1) for name in self.contexts.surfaces], dtype=np.int64)
+
+    def alone(self) -> View:
+        """One candidate each, for features that do not depend on it. Not kept: a cycle would outlive the request."""
+        users = len(self.contexts)
+        nothing_B = np.zeros(users, dtype=np.int64)
+        return View(self, nothing_B, np.arange(users), np.full(users, np.nan, dtype=np.float32))
+
+
 class View:
     """N candidates of B users. `row_N` are rows of `items`, all known; `position_N` is NaN when no position is assumed."""
 
     def __init__(
-        self, contexts: UserContexts, items: ItemTable, row_N: Int64, user_N: Int64, position_N: Float32
+        self,
+        users: Users,
+        row_N: Int64,
+        user_N: Int64,
+        position_N: Float32,
+        item_features: ItemFeatures | None = None,
     ) -> None:
-        self.contexts, self.items, self.row_N, self.user_N, self.position_N = contexts, items, row_N, user_N, position_N
+        self.users, self.row_N, self.user_N, self.position_N = users, row_N, user_N, position_N
+        self.item_features = item_features  # looked up instead of computed, where there are any
+        self.contexts, self.items = users.contexts, users.items
 
     # -- columns of the candidates -------------------------------------------------------------------------------------------
 
@@ -64,25 +98,23 @@ class View:
         prior = float(self.items.base_rate_A[list(actions)].sum())
         return ((done_N + PRIOR_IMPRESSIONS * prior) / (counts_NA[:, 1] + PRIOR_IMPRESSIONS)).astype(np.float32)
 
-    @cached_property
-    def surface_B(self) -> Int64:
-        """Place of each request's surface among those that the table knows; -1 for others."""
-        place = {name: number for number, name in enumerate(self.items.surfaces)}
-        return np.array([place.get(name, -1) for name in self.contexts.surfaces], dtype=np.int64)
-
     # -- columns of the users ------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def history(self) -> History:
-        return join_history(self.contexts, self.items)
+        return self.users.history
 
     def of_user(self, value_B: NDArray[np.generic]) -> Float32:
         """Spreads a user column over the user's candidates. Shape [N]."""
         return value_B.astype(np.float32)[self.user_N]
 
+    def spread(self, value_BX: NDArray[Any]) -> NDArray[Any]:
+        """What a user has, for each of the user's candidates [N, X], or [1, X] where all have the same one: numpy repeats it."""
+        return value_BX if len(value_BX) == 1 else value_BX[self.user_N]
+
     @cached_property
     def request_time_ms_N(self) -> Int64:
-        return self.contexts.request_time_ms_B[self.user_N]
+        return self.spread(self.contexts.request_time_ms_B)
 
     @cached_property
     def related(self) -> RelatedActions:
@@ -92,16 +124,16 @@ class View:
 
     @cached_property
     def weight_NL(self) -> Float32:
-        return self.history.weight_BL[self.user_N]
+        return self.spread(self.history.weight_BL)
 
     @cached_property
     def same_author_NL(self) -> NDArray[np.bool_]:
-        return self.history.author_BL[self.user_N] == self.author_N[:, None]
+        return self.spread(self.history.author_BL) == self.author_N[:, None]
 
     @cached_property
     def same_topic_NL(self) -> NDArray[np.bool_]:
         # An unknown topic is no topic that two items could share.
-        return (self.history.topic_BL[self.user_N] == self.topic_N[:, None]) & (self.topic_N >= 0)[:, None]
+        return (self.spread(self.history.topic_BL) == self.topic_N[:, None]) & (self.topic_N >= 0)[:, None]
 
     @cached_property
     def liked_weight_NL(self) -> Float32:
@@ -114,7 +146,7 @@ class View:
     @cached_property
     def user_has_history_N(self) -> NDArray[np.bool_]:
         """Whether anything is known about what the user acted on: media that the table lacks have neither author nor topic."""
-        return (self.history.row_BL != UNKNOWN_ROW).any(axis=1)[self.user_N]
+        return self.spread((self.history.row_BL != UNKNOWN_ROW).any(axis=1))
 
     def share_N(self, match_NL: NDArray[np.bool_], slots: int | None = None) -> Float32:
         """Share of the liked weight (of the newest `slots`) that matches; NaN for users without any."""
@@ -142,13 +174,13 @@ class View:
         recent_BSD = self.items.media_vector_MD[row_BS]
         liked_BS &= recent_BSD.any(axis=2)
         vector_ND = self.items.media_vector_MD[self.row_N]
-        close_NS = np.einsum("nd,nsd->ns", vector_ND, recent_BSD[self.user_N])
-        best_N = np.where(liked_BS[self.user_N], close_NS, -np.inf).max(axis=1)
+        close_NS = np.einsum("nd,nsd->ns", vector_ND, self.spread(recent_BSD))
+        best_N = np.where(self.spread(liked_BS), close_NS, -np.inf).max(axis=1)
         return np.where(np.isfinite(best_N) & vector_ND.any(axis=1), best_N, np.nan).astype(np.float32)
 
     def _affinity(self, taste_BV: Float32, vectors: Float32, row_N: Int64) -> Float32:
         """Similarity of two unit vectors; NaN where one of them is zero, which says "unknown", not "unlike"."""
-        vector_NV, taste_NV = vectors[row_N], taste_BV[self.user_N]
+        vector_NV, taste_NV = vectors[row_N], self.spread(taste_BV)
         dot_N = np.einsum("nv,nv->n", vector_NV, taste_NV)
         known_N = taste_NV.any(axis=1) & vector_NV.any(axis=1)
         return np.where(known_N, dot_N, np.nan).astype(np.float32)

@@ -1,10 +1,11 @@
-"""Opens the item table of a bundle the same way in every service."""
+"""Opens the item table of a bundle, and what is computed from it once, the same way in every service."""
 
 from __future__ import annotations
 
 from bundles import layout
 from bundles.bundle import Bundle
 from bundles.errors import BundleCorrupt
+from features.item_features import ItemFeatures
 from features.item_table import ItemTable
 
 
@@ -13,4 +14,12 @@ def open_items(bundle: Bundle) -> ItemTable:
     try:
         return ItemTable.open(bundle.path / layout.ITEMS)
     except (OSError, ValueError, KeyError) as error:
+        raise BundleCorrupt(bundle.version, layout.ITEMS, f"cannot be read: {error}") from error
+
+
+def open_item_features(bundle: Bundle, items: ItemTable) -> ItemFeatures:
+    """The features of its media. Raises BundleCorrupt naming the file that does not fit the table."""
+    try:
+        return ItemFeatures.open(bundle.path / layout.ITEMS, items)
+    except (OSError, ValueError) as error:
         raise BundleCorrupt(bundle.version, layout.ITEMS, f"cannot be read: {error}") from error

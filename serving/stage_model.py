@@ -22,12 +22,14 @@ from bundles.bundle import Bundle
 from features.assemble import assemble, candidate_view
 from features.context import UserContexts
 from features.dense import FEATURES, FINGERPRINT
+from features.item_features import ItemFeatures
 from features.item_table import ItemTable
 from features.schema import Stage, of_stage
 from features.user_state import EMPTY
 from features.view import View
-from serving.columns import CandidateColumns, Float32
+from serving.columns import CandidateColumns, Float32, Int64
 from serving.errors import ModelUnreadable
+from serving.items import open_item_features
 from serving.onnx_session import open_session
 
 Feed = dict[str, NDArray[Any]]
@@ -62,10 +64,15 @@ class StageModel:
     """One stage's graph on one bundle's item table."""
 
     def __init__(
-        self, items: ItemTable, session: Any, contract: GraphContract, more_inputs: Callable[[View], Feed] | None = None
+        self,
+        items: ItemTable,
+        item_features: ItemFeatures,
+        session: Any,
+        contract: GraphContract,
+        more_inputs: Callable[[View], Feed] | None = None,
     ) -> None:
         """`more_inputs` computes what the graph reads besides `dense_NF`."""
-        self._items, self._session, self._contract = items, session, contract
+        self._items, self._item_features, self._session, self._contract = items, item_features, session, contract
         self._more_inputs = more_inputs or (lambda _: {})
         self._features = of_stage(FEATURES, contract.stage)
 
@@ -82,7 +89,7 @@ class StageModel:
         path = bundle.file(layout.model(contract.stage))
         session = open_session(path, threads)
         _check_graph(path, session, contract)
-        model = cls(items, session, contract, more_inputs)
+        model = cls(items, open_item_features(bundle, items), session, contract, more_inputs)
         model._warm_up(path)
         return model
 
@@ -92,7 +99,7 @@ class StageModel:
         row_N = self._items.rows(candidates.media_id_N)
         known_K = np.flatnonzero(row_N >= 0)
         user_N = np.repeat(np.arange(len(contexts)), np.diff(candidates.offsets))
-        feed = self._feed(candidate_view(contexts, self._items, row_N[known_K], user_N[known_K]))
+        feed = self._feed(contexts, row_N[known_K], user_N[known_K])
         assembled = time.perf_counter()
         output_NX = np.full(self._contract.output_shape(len(row_N)), np.nan, dtype=np.float32)
         dense_NF = np.full((len(row_N), len(self._features)), np.nan, dtype=np.float32)
@@ -101,7 +108,8 @@ class StageModel:
         done = time.perf_counter()
         return Prediction(output_NX, dense_NF, round((assembled - start) * 1e6), round((done - assembled) * 1e6))
 
-    def _feed(self, view: View) -> Feed:
+    def _feed(self, contexts: UserContexts, row_K: Int64, user_K: Int64) -> Feed:
+        view = candidate_view(contexts, self._items, row_K, user_K, item_features=self._item_features)
         return {DENSE: assemble(view, self._features), **self._more_inputs(view)}
 
     def _run(self, feed: Feed) -> Float32:
@@ -110,10 +118,10 @@ class StageModel:
     def _warm_up(self, path: Path) -> None:
         """The first run is slow, and shows what a graph does not declare."""
         row_N = np.zeros(min(2, len(self._items.media_id_M)), dtype=np.int64)
-        view = candidate_view(EMPTY.context("warm-up", self._items.as_of_ms, ""), self._items, row_N, row_N)
+        nobody, user_N = EMPTY.context("warm-up", self._items.as_of_ms, ""), np.zeros_like(row_N)
         expected = self._contract.output_shape(len(row_N))
         try:
-            found = self._run(self._feed(view)).shape if len(row_N) else expected
+            found = self._run(self._feed(nobody, row_N, user_N)).shape if len(row_N) else expected
         except Exception as error:  # onnxruntime's exceptions have no common base class
             raise ModelUnreadable(path, f"does not run: {error}") from error
         if found != expected:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import layout
+from features.item_features import save_items
 from features.item_table import ItemTable
 from features.schema import Stage
 from training import distillation, export, funnel, rankers, student_choice
@@ -76,7 +77,7 @@ def train(
     run = Run(prepared)
 
     items = tables.as_of(dataset.as_of_ms)
-    items.save(staged / layout.ITEMS)
+    save_items(items, staged / layout.ITEMS)
     published = run.sourcing_files(items, staged)
 
     deep, light = run.rankers(sets, items)
@@ -166,10 +167,12 @@ class Run:
     def lesson(self, slates: Slates, deep: TrainedRerank) -> tuple[Slates, Float32]:
         """What the student is taught: slates, and the deep ranker's value of every candidate."""
         weights = self.recipe.value_weights["default"]
-        teacher_N = self.keep.arrays(
-            "teacher scores", lambda: {"teacher_N": distillation.teacher_scores(deep, slates, weights)}
-        )["teacher_N"]
-        return slates, teacher_N
+
+        def score() -> dict[str, Float32]:
+            return {"teacher_N": distillation.teacher_scores(deep, slates, weights)}
+
+        with self.steps.step("what the deep ranker thinks of them"):
+            return slates, self.keep.arrays("teacher scores", score)["teacher_N"]
 
     def student(self, slates: Slates, teacher_N: Float32, light: TrainedRank) -> tuple[TrainedStudent, dict[str, Any]]:
         """The prerank student of the teacher's order over whole slates, and how its loss was chosen."""

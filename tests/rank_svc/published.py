@@ -13,6 +13,7 @@ from bundles import layout
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
 from features.dense import FEATURES, FINGERPRINT
+from features.item_features import save_items
 from features.schema import Stage, of_stage
 from serving.columns import CandidateColumns
 from tests.retrieval_svc.worlds import NOW, hand_made
@@ -27,7 +28,7 @@ def publish(root: Path, spoil: Spoil = lambda staged: None, fill: Spoil = lambda
     """An active bundle of the hand-made world with what `fill` writes, after `spoil` had its way with the files."""
     store = BundleStore(root)
     with store.stage() as staged:
-        hand_made().save(staged / layout.ITEMS)
+        save_items(hand_made(), staged / layout.ITEMS)
         fill(staged)
         spoil(staged)
         manifest = store.publish(
