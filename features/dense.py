@@ -45,9 +45,8 @@ def _known_count(v: View, count_B: np.ndarray) -> Float32:
 
 
 def _user_rate_B(v: View, actions: Sequence[int]) -> Float32:
-    counts_BA = v.contexts.action_counts_BA.astype(np.float32)
-    prior = float(v.items.base_rate_A[list(actions)].sum())
-    done_B = counts_BA[:, list(actions)].sum(axis=1) + _USER_PRIOR_IMPRESSIONS * prior
+    counts_BA = v.users.counts_BA
+    done_B = view.total(counts_BA, actions) + _USER_PRIOR_IMPRESSIONS * v.items.base_rate(actions)
     return done_B / (counts_BA[:, Action.IMPRESSION] + _USER_PRIOR_IMPRESSIONS)
 
 
@@ -58,7 +57,7 @@ def _user_rate(v: View, *actions: int) -> Float32:
 def _recent_rate(v: View, window: int, *actions: int) -> Float32:
     """What the user does lately; who did nothing lately is as ever."""
     recent_BA = v.contexts.recent_counts_BWA[:, window]
-    done_B = recent_BA[:, list(actions)].sum(axis=1) + _RECENT_PRIOR_IMPRESSIONS * _user_rate_B(v, actions)
+    done_B = view.total(recent_BA, actions) + _RECENT_PRIOR_IMPRESSIONS * _user_rate_B(v, actions)
     return v.of_user(done_B / (recent_BA[:, Action.IMPRESSION] + _RECENT_PRIOR_IMPRESSIONS))
 
 

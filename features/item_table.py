@@ -6,7 +6,9 @@ Shapes: M media, U accounts (authors), A action codes, D media vector, E account
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,15 @@ class ItemTable:
             raise ValueError(
                 f"ItemTable.policy_flags has {len(self.policy_flags)} names, at most {MAX_POLICY_FLAGS}; merge some of them"
             )
+
+    def base_rate(self, actions: Sequence[int]) -> float:
+        """Any of the actions per impression, over everything."""
+        return sum(self._base_rates[action] for action in actions)
+
+    @cached_property
+    def _base_rates(self) -> list[float]:
+        rates: list[float] = self.base_rate_A.tolist()
+        return rates
 
     def rows(self, media_id_N: Int64) -> Int64:
         """Row of every media id, UNKNOWN_ROW for ids that the table does not hold. Shape [N]."""

@@ -57,7 +57,7 @@ class Recipe:
     rerank: RerankConfig = field(default_factory=RerankConfig)
     rank: RankConfig = field(default_factory=RankConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
-    n_slates: int = 2_000  # users whose candidates the prerank student learns from; a fifth of them measure the funnel
+    n_slates: int = 1_000  # users whose candidates the prerank student learns from; a fifth of them measure the funnel
     slate_size: int = 500
     value_weights: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: {"default": VALUE_WEIGHTS})
 
