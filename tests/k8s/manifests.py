@@ -111,15 +111,15 @@ def selects(selector: Object, labels: Labels) -> bool:
     return matches(selector.get("matchLabels", {}), labels)
 
 
-@cache
 def overlay(name: str) -> Cluster:
     """One of OVERLAYS."""
-    return Cluster(name, tuple(_objects(_kustomize(K8S / "overlays" / name))))
+    return render(K8S / "overlays" / name)
 
 
-def render(directory: Path, name: str) -> Cluster:
-    """A kustomization somewhere else, such as one that a test has written."""
-    return Cluster(name, tuple(_objects(_kustomize(directory))))
+@cache
+def render(directory: Path) -> Cluster:
+    """Any kustomization, once."""
+    return Cluster(directory.name, tuple(_objects(_kustomize(directory))))
 
 
 def relative(path: Path, start: Path) -> str:

@@ -57,9 +57,9 @@ def test_each_component_renders_on_the_bare_base(name: str, tmp_path: Path, monk
         "configMapGenerator": [{"name": "bundle-source", "literals": ["url=file:///bundles"]}],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    rendered = render(tmp_path, name)
+    rendered = render(tmp_path)
     assert [found for obj in rendered.objects if (found := problems(obj, CURRENT, monkeypatch))] == []
-    assert rendered.objects != render(K8S / "base", "base").objects
+    assert rendered.objects != render(K8S / "base").objects
 
 
 def test_every_component_is_part_of_an_overlay() -> None:
