@@ -14,29 +14,27 @@ from serving.health import Health
 
 
 class HealthPort:
-    """Opened by `start`, closed by `stop`; neither does anything without an address. `port` is the one it got."""
+    """Opened by `open`, closed by `close`; neither does anything without an address."""
 
     def __init__(self, health: Health, listen: str | None) -> None:
         """`listen`: HOST:PORT, port 0 takes a free one."""
-        self.port = 0
         self._health, self._listen = health, listen
         self._server: grpc.aio.Server | None = None
 
-    async def start(self) -> None:
-        """Opens the port. Raises BindError."""
+    async def open(self) -> int:
+        """Returns the port's number, 0 for none. Raises BindError."""
         if self._listen is None:
-            return
+            return 0
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         try:
-            self.port = self._server.add_insecure_port(self._listen)
+            port: int = self._server.add_insecure_port(self._listen)
         except RuntimeError as error:
-            raise BindError(
-                f"cannot listen on {self._listen} for health: in use, or no address of this machine"
-            ) from error
+            raise BindError(f"cannot listen on {self._listen}: in use, or no address of this machine") from error
         await self._server.start()
+        return port
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """At once: a probe is asked again."""
         if self._server is not None:
             await self._server.stop(None)

@@ -49,18 +49,24 @@ BESIDE = {
         *(("monitoring", service, 9464) for service in SERVICES),
     },
 }
+UNDECLARED = 1  # a port that no container has
 ASKED_OUTSIDE = (80, 443, 4317, 6379, 6443, 50050)
+
+
+_End = tuple[Pod | Place, int]
 
 
 def possible(cluster: Cluster) -> set[tuple[str, str, int]]:
     """Every call over TCP that the policies let through, DNS aside."""
-    called = [(pod, port) for pod in cluster.pods for port in (*pod.ports().values(), 1)]  # 1: a port nobody declares
-    places = [(place, port) for place in OUTSIDE for port in ASKED_OUTSIDE]
-    ends = [*product((*cluster.pods, *OUTSIDE), called), *product(cluster.pods, places)]
+    inside: list[_End] = [(pod, port) for pod in cluster.pods for port in (*pod.ports().values(), UNDECLARED)]
+    outside: list[_End] = [(place, port) for place in OUTSIDE for port in ASKED_OUTSIDE]
+    callers: list[tuple[Pod | Place, list[_End]]] = [(pod, inside + outside) for pod in cluster.pods]
+    callers += [(place, inside) for place in OUTSIDE]
     return {
-        (_name(caller), _name(end), port)
-        for caller, (end, port) in ends
-        if caller is not end and allowed(cluster, caller, end, port)
+        (_name(caller), _name(called), port)
+        for caller, ends in callers
+        for called, port in ends
+        if caller is not called and allowed(cluster, caller, called, port)
     }
 
 
