@@ -24,7 +24,7 @@ Labels = Mapping[str, str]
 
 PREFIX = "app.kubernetes.io/"
 NAME, COMPONENT = f"{PREFIX}name", f"{PREFIX}component"
-_TEMPLATED = ("Deployment", "StatefulSet", "Job")
+_TEMPLATED = ("Deployment", "StatefulSet", "Job", "CronJob")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Cluster:
     def pods(self) -> tuple[Pod, ...]:
         """One of each workload."""
         owners = [each for each in self.objects if each["kind"] in _TEMPLATED]
-        templates = [(owner, owner["spec"]["template"]) for owner in owners]
+        templates = [(owner, owner["spec"].get("jobTemplate", owner)["spec"]["template"]) for owner in owners]
         return tuple(Pod(owner, template["metadata"]["labels"], template["spec"]) for owner, template in templates)
 
     @property
