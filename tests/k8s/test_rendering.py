@@ -19,8 +19,10 @@ CUSTOM = {
     ("cert-manager.io/v1", "Certificate"),
     ("cert-manager.io/v1", "Issuer"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
 }
 CLUSTER_WIDE = {"Namespace"}
+NEEDS = {"own-monitoring": ("monitoring",)}  # components that build on others
 
 
 def problems(obj: Object, version: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -53,7 +55,7 @@ def test_an_api_server_takes_every_object(cluster: Cluster, version: str, monkey
 def test_each_component_renders_on_the_bare_base(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kustomization = {
         "resources": [relative(K8S / "base", tmp_path)],
-        "components": [relative(K8S / "components" / name, tmp_path)],
+        "components": [relative(K8S / "components" / each, tmp_path) for each in (*NEEDS.get(name, ()), name)],
         "configMapGenerator": [{"name": "bundle-source", "literals": ["url=file:///bundles"]}],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
