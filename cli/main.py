@@ -12,7 +12,20 @@ import typer
 from rich.console import Console
 
 from bundles.errors import BundleError
-from cli.commands import bundles, data, evaluation, events, experiments, explain, feed, report, stack, takedown, train
+from cli.commands import (
+    bundles,
+    data,
+    evaluation,
+    events,
+    experiments,
+    explain,
+    feed,
+    report,
+    stack,
+    takedown,
+    train,
+    users,
+)
 from cli.commands import igql as igql_commands
 from cli.errors import CommandError
 from cli.workspace import Workspace
@@ -58,6 +71,7 @@ def build() -> typer.Typer:
         evaluation,
         report,
         bundles,
+        users,
     ):
         group.register(app)
     return app

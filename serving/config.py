@@ -43,6 +43,7 @@ class ServiceConfig(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     listen: Address = "127.0.0.1:0"  # port 0 takes a free one
+    health_listen: Address | None = None  # a second port, for health alone and never encrypted: kubelet knows no other
     bundle_root: Path = Path("var/bundles")
     bundle_retry_s: Seconds = 5.0  # how long to wait before trying again to load
     bundle_poll_s: Seconds = 1.0  # how often to look whether another bundle was activated; one look is two `stat`s

@@ -8,6 +8,7 @@ from typing import Any
 from grpc_health.v1 import health, health_pb2
 
 SERVICE_NAME: str = health.SERVICE_NAME
+LIVE = "live"  # what a liveness probe asks for: no service, so it may answer before there is a bundle
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -30,13 +31,16 @@ class _LastWords:
 
 
 class Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
-    """One status per service and "" for the process; NOT_SERVING until `set_serving`."""
+    """One status per service and "" for the process, NOT_SERVING until `set_serving`; LIVE is SERVING from the start.
+
+    A process that waits for its bundle is alive: to restart it would only make it wait from the beginning.
+    """
 
     def __init__(self, services: Iterable[str]) -> None:
         super().__init__()
         self.shutting_down = False
         self._services = ("", *services)
-        self._server_status.update(dict.fromkeys(self._services, NOT_SERVING))
+        self._server_status.update({**dict.fromkeys(self._services, NOT_SERVING), LIVE: SERVING})
 
     async def set_serving(self) -> None:
         """Everything works."""

@@ -21,6 +21,7 @@ from serving.admission import Calls, Door, Queue
 from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
 from serving.errors import BindError, StartupError
+from serving.health_port import HealthPort
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
 from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
@@ -60,11 +61,12 @@ class ServerHandle:
     """One server in this process. `ready` is set once the service has loaded."""
 
     def __init__(self, config: ServiceConfig, service: Service, telemetry: Telemetry) -> None:
-        self.port = 0
+        self.port = self.health_port = 0
         self.ready = asyncio.Event()
         self._config = config
         self._service = service
         self._health = health.Health(service.names)
+        self._probed = HealthPort(self._health, config.health_listen)
         self._status = status.Status(", ".join(service.names), service.versions, service.note, service.pin)
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
@@ -92,6 +94,7 @@ class ServerHandle:
             self.port = self._server.add_insecure_port(self._config.listen)
         except RuntimeError as error:
             raise BindError(f"cannot listen on {self._config.listen}: in use, or no address of this machine") from error
+        self.health_port = await self._probed.open()
         await self._server.start()
         _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
         self._loading = asyncio.create_task(self._load_and_follow())
@@ -104,6 +107,7 @@ class ServerHandle:
             await asyncio.wait([self._loading])
         await self._server.stop(self._config.drain_s if self.ready.is_set() else None)
         await self._service.close()
+        await self._probed.close()
 
     async def _load_and_follow(self) -> None:
         while not await self._load():
