@@ -20,8 +20,10 @@ from serving import health, status
 from serving.admission import Calls, Door, Queue
 from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
-from serving.errors import BindError, StartupError
+from serving.errors import StartupError
+from serving.gates import Gate, GateInterceptor
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
+from serving.ports import Ports
 from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
 
@@ -54,23 +56,26 @@ class Service:
     follow: Callable[[], Awaitable[None]] = _nothing  # changes bundles while calls go on; raises nothing
     pin: Callable[[Sequence[str]], None] = _pin_nothing  # somebody will ask for these versions
     calls: Calls = field(default_factory=Calls)  # what admission should know of them
+    gates: tuple[Gate, ...] = ()  # who may call, besides the peers that the config names
 
 
 class ServerHandle:
     """One server in this process. `ready` is set once the service has loaded."""
 
     def __init__(self, config: ServiceConfig, service: Service, telemetry: Telemetry) -> None:
-        self.port = 0
+        self.port = self.health_port = 0
         self.ready = asyncio.Event()
         self._config = config
         self._service = service
         self._health = health.Health(service.names)
-        self._status = status.Status(", ".join(service.names), service.versions, service.note, service.pin)
+        self._ports = Ports(config)
+        self._status = status.Status(", ".join(service.names), service.versions, self._note, service.pin)
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
         self._server = grpc.aio.server(
             interceptors=[
                 TelemetryInterceptor(telemetry),
+                GateInterceptor((*self._ports.gates, *service.gates)),
                 ErrorInterceptor(),
                 AdmissionInterceptor(doors, service.calls),
                 DecodeInterceptor(),
@@ -88,10 +93,8 @@ class ServerHandle:
         if self._config.reflection:
             names = (*self._service.names, status.STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
-        try:
-            self.port = self._server.add_insecure_port(self._config.listen)
-        except RuntimeError as error:
-            raise BindError(f"cannot listen on {self._config.listen}: in use, or no address of this machine") from error
+        self.port = self._ports.open(self._server)
+        self.health_port = await self._ports.open_health(self._health)
         await self._server.start()
         _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
         self._loading = asyncio.create_task(self._load_and_follow())
@@ -103,7 +106,11 @@ class ServerHandle:
             self._loading.cancel()
             await asyncio.wait([self._loading])
         await self._server.stop(self._config.drain_s if self.ready.is_set() else None)
+        await self._ports.close()
         await self._service.close()
+
+    def _note(self) -> str:
+        return "; ".join(part for part in (self._service.note(), self._ports.note()) if part)
 
     async def _load_and_follow(self) -> None:
         while not await self._load():
