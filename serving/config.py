@@ -95,7 +95,6 @@ class ServiceConfig(BaseSettings):
     # tls.crt, tls.key and ca.crt: both sides of every call between services show certificates (docs/security.md). Unset: plain.
     tls_directory: Annotated[Path, AfterValidator(check_tls(mutual=True))] | None = None
     tls_peers: tuple[Peer, ...] = ("gateway",)  # names in the certificates of those who may call a stage; []: any
-    health_listen: Address | None = None  # plain, health alone: kubelet's probes cannot show a certificate
 
     @property
     def max_message_bytes(self) -> int:

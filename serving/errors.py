@@ -23,8 +23,7 @@ ServingError
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 import grpc
@@ -127,15 +126,6 @@ class ConfigError(StartupError):
 
 class BindError(StartupError):
     """The listen address is taken or does not belong to this machine."""
-
-    @classmethod
-    @contextmanager
-    def named(cls, address: str) -> Iterator[None]:
-        """gRPC says RuntimeError, and not which address."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise cls(f"cannot listen on {address}: in use, or no address of this machine") from error
 
 
 class BundleRefused(StartupError):

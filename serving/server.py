@@ -23,7 +23,7 @@ from serving.config import ServiceConfig
 from serving.errors import StartupError
 from serving.gates import Gate, GateInterceptor
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
-from serving.ports import Ports
+from serving.ports import Port
 from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
 
@@ -63,19 +63,19 @@ class ServerHandle:
     """One server in this process. `ready` is set once the service has loaded."""
 
     def __init__(self, config: ServiceConfig, service: Service, telemetry: Telemetry) -> None:
-        self.port = self.health_port = 0
+        self.port = 0
         self.ready = asyncio.Event()
         self._config = config
         self._service = service
         self._health = health.Health(service.names)
-        self._ports = Ports(config)
+        self._port = Port(config)
         self._status = status.Status(", ".join(service.names), service.versions, self._note, service.pin)
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
         self._server = grpc.aio.server(
             interceptors=[
                 TelemetryInterceptor(telemetry),
-                GateInterceptor((*self._ports.gates, *service.gates)),
+                GateInterceptor((*self._port.gates, *service.gates)),
                 ErrorInterceptor(),
                 AdmissionInterceptor(doors, service.calls),
                 DecodeInterceptor(),
@@ -93,8 +93,7 @@ class ServerHandle:
         if self._config.reflection:
             names = (*self._service.names, status.STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
-        self.port = self._ports.open(self._server)
-        self.health_port = await self._ports.open_health(self._health)
+        self.port = self._port.open(self._server)
         await self._server.start()
         _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
         self._loading = asyncio.create_task(self._load_and_follow())
@@ -106,11 +105,10 @@ class ServerHandle:
             self._loading.cancel()
             await asyncio.wait([self._loading])
         await self._server.stop(self._config.drain_s if self.ready.is_set() else None)
-        await self._ports.close()
         await self._service.close()
 
     def _note(self) -> str:
-        return "; ".join(part for part in (self._service.note(), self._ports.note()) if part)
+        return "; ".join(part for part in (self._service.note(), self._port.note()) if part)
 
     async def _load_and_follow(self) -> None:
         while not await self._load():
