@@ -27,6 +27,7 @@ from cli.commands.data import WorldSize, make_simulated
 from cli.commands.feed import ask
 from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.commands.train import train_bundle
+from cli.gateway_access import Gateway
 from cli.progress import steps
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
@@ -87,7 +88,7 @@ class _Stack:
     def page(self, user: str) -> float:
         """Asks for a page; milliseconds until it was there."""
         start = time.perf_counter()
-        ask(self.running.ports.address("gateway"), GetFeedRequest(user_id=user))
+        ask(Gateway(self.running.ports.address("gateway")), GetFeedRequest(user_id=user))
         return (time.perf_counter() - start) * 1e3
 
 
