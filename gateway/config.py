@@ -69,10 +69,9 @@ class GatewayConfig(ServiceConfig):
     valkey_url: Annotated[SecretStr, AfterValidator(check_open_url)] = SecretStr("redis://127.0.0.1:6379/0")
     # Holds the URL, for those with a password: the environment is read by too many (docs/security.md).
     valkey_url_file: Annotated[Path, AfterValidator(check_url_file)] | None = None
-    client_keys: Annotated[Path, AfterValidator(check_clients)] | None = (
-        None  # YAML file; unset: whoever reaches the port
-    )
-    client_tls_directory: Annotated[Path, AfterValidator(check_tls(mutual=False))] | None = None  # for the public port
+    # Who may call the public port, and its certificate. Unset: whoever reaches it, in plain text.
+    client_keys: Annotated[Path, AfterValidator(check_clients)] | None = None
+    client_tls_directory: Annotated[Path, AfterValidator(check_tls(mutual=False))] | None = None
 
     funnel: Funnel = Funnel()
     page_size: int = Field(default=25, ge=1)
