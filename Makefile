@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 # OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: up setup test lint types protos proto-lint proto-drift imports format clean
+.PHONY: up setup test lint types protos proto-lint proto-drift imports audit sbom format clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it
 	@$(BIN)/explore --home $(VAR) quickstart
@@ -48,6 +48,15 @@ proto-lint: setup
 
 proto-drift: protos  ## fails if the generated code is not what the .proto files say
 	@git diff --exit-code --stat -- protos || (echo "generated code differs from protos/: run 'make protos' and commit" && exit 1)
+
+# The advisories come from OSV's API: set OSV_URL to a mirror where it cannot be reached. --strict: what could not be looked up fails.
+audit: setup  ## known vulnerabilities in what the serving images carry
+	$(BIN)/python -m cli.inventory --pins $(VAR)/serve.txt
+	$(BIN)/pip-audit --requirement $(VAR)/serve.txt --disable-pip --no-deps --strict --progress-spinner off \
+	    --vulnerability-service osv $(if $(OSV_URL),--osv-url $(OSV_URL))
+
+sbom: setup  ## their bill of materials: CycloneDX JSON
+	$(BIN)/python -m cli.inventory $(VAR)/sbom.json
 
 format: setup
 	$(BIN)/ruff check --fix .

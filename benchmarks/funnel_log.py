@@ -25,6 +25,7 @@ from benchmarks.homes import running_stack, trained_home
 from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
 from cli import stack as stacks
 from cli.commands.feed import ask
+from cli.gateway_access import Gateway
 from cli.progress import steps
 from cli.stack import RunningStack
 from cli.workspace import Workspace
@@ -82,7 +83,7 @@ class _Stack:
     def page(self, user: str) -> float:
         """Asks for a page; milliseconds until it was there."""
         start = time.perf_counter()
-        ask(self.running.ports.address("gateway"), GetFeedRequest(user_id=user))
+        ask(Gateway(self.running.ports.address("gateway")), GetFeedRequest(user_id=user))
         return (time.perf_counter() - start) * 1e3
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import grpc.aio
-import valkey.asyncio
 
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
@@ -19,6 +18,7 @@ from features.event_journal import EventJournal
 from features.schema import Stage
 from features.user_state import UserStateStore
 from gateway.admission import GatewayCalls
+from gateway.clients import ClientGate
 from gateway.clock import Clock, clock_from, wall_clock
 from gateway.config import GatewayConfig
 from gateway.experiments.choice import Choice
@@ -36,6 +36,7 @@ from gateway.pipeline import AfterPage, Pipeline, no_log
 from gateway.servicer import ExploreServicer
 from gateway.stage_bundles import Endpoint, StageBundles
 from gateway.stages import RETRIEVAL, Call, RankingStage, SourcingStage
+from gateway.state_url import open_client
 from gateway.users import Users
 from gateway.value_model import check_weights
 from protos.explore.v1 import feed_pb2, feedback_pb2
@@ -50,6 +51,7 @@ from serving.process import main
 from serving.server import Service
 from serving.takedowns import read_takedowns
 from serving.telemetry import Telemetry
+from serving.tls import TlsDirectory
 from serving.watched import WatchedFile
 
 EXPLORE = feed_pb2.DESCRIPTOR.services_by_name["ExploreService"].full_name
@@ -63,7 +65,7 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._config = config
-        self._valkey = valkey.asyncio.from_url(config.valkey_url)
+        self._valkey = open_client(config.state_url)
         self._store = UserStateStore(self._valkey, config.exposure_memory_s)
         writes = DurableWrites(self._valkey, config.feedback_durability, config.feedback_timeout_s)
         self._journal = EventJournal(writes, config.event_archive_events)
@@ -73,6 +75,8 @@ class Gateway:
         self._clock_start_ms: int | None = None  # where the data clock began
         file = config.takedown_file
         self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
+        self._clients = None if config.client_keys is None else ClientGate(config.client_keys)
+        self._tls = None if config.tls_directory is None else TlsDirectory(config.tls_directory)
         self._retrieval = RetrievalClient(self._connect(RETRIEVAL, config.retrieval_address))
         addresses = {
             Stage.PRERANK: config.prerank_address,
@@ -101,6 +105,7 @@ class Gateway:
             self._note,
             follower.follow,
             calls=GatewayCalls(),
+            gates=() if self._clients is None else (self._clients,),
         )
 
     def _register(self, server: grpc.aio.Server) -> None:
@@ -165,8 +170,9 @@ class Gateway:
         return FunnelLog(files, funnel_pass, config.funnel_log_share, config.funnel_log_roll_s)
 
     def _note(self) -> str:
-        refused = "" if self._takedowns is None else self._takedowns.refused
-        notes = [f"a changed file is refused, what was before goes on: {refused}"] if refused else []
+        watched = (self._takedowns, self._clients, self._tls)
+        refused = [each.refused for each in watched if each is not None and each.refused]
+        notes = [f"a changed file is refused, what was before goes on: {problem}" for problem in refused]
         notes += [f"experiments: {note}"] if (note := self._choice.note()) else []
         notes += [f"{at.stage}: {trouble}" for at in self._connections if (trouble := at.replicas.trouble())]
         notes += [] if self._funnel_log is None else [self._funnel_log.note()]
@@ -179,7 +185,7 @@ class Gateway:
         return [Endpoint(at.stage, *endpoint) for at in self._connections for endpoint in at.replicas.endpoints()]
 
     def _connect(self, stage: str, addresses: str) -> StageConnection:
-        connection = StageConnection(stage, addresses, self._config.calls, self._config.max_message_bytes)
+        connection = StageConnection(stage, addresses, self._config.calls, self._config.max_message_bytes, self._tls)
         self._connections.append(connection)
         return connection
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.counters import HOUR_MS
@@ -14,11 +14,13 @@ from features.event_archive import ARCHIVE_EVENTS
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD
 from features.schema import Stage
 from features.user_state import EXPOSURE_MEMORY_S
+from gateway.clients_file import check_clients
 from gateway.diversity import DiversityConfig
 from gateway.random_slots import RandomSlots
+from gateway.state_url import check_open_url, check_url_file, read_url
 from serving.addresses import StageAddress
 from serving.call_policy import CallPolicy
-from serving.config import Address, Seconds, ServiceConfig, Share
+from serving.config import Address, PortTls, Seconds, ServiceConfig, Share, check_tls
 
 
 class StagePlan(BaseModel):
@@ -64,7 +66,12 @@ class GatewayConfig(ServiceConfig):
     rank_address: StageAddress = "127.0.0.1:50053"
     rerank_address: StageAddress = "127.0.0.1:50054"
     calls: CallPolicy = CallPolicy()  # how each of them is called
-    valkey_url: str = "redis://127.0.0.1:6379/0"
+    valkey_url: Annotated[SecretStr, AfterValidator(check_open_url)] = SecretStr("redis://127.0.0.1:6379/0")
+    # Holds the URL, for those with a password: the environment is read by too many (docs/security.md).
+    valkey_url_file: Annotated[Path, AfterValidator(check_url_file)] | None = None
+    # Who may call the public port, and its certificate. Unset: whoever reaches it, in plain text.
+    client_keys: Annotated[Path, AfterValidator(check_clients)] | None = None
+    client_tls_directory: Annotated[Path, AfterValidator(check_tls(mutual=False))] | None = None
 
     funnel: Funnel = Funnel()
     page_size: int = Field(default=25, ge=1)
@@ -107,6 +114,22 @@ class GatewayConfig(ServiceConfig):
     clock: Literal["wall", "data"] = "wall"  # data: time starts where the bundle's log ends (docs/decisions/0004)
 
     @property
+    def port_tls(self) -> PortTls | None:
+        """Clients check our certificate and show a key; `tls_directory` is for the calls to the stages."""
+        return None if self.client_tls_directory is None else PortTls(self.client_tls_directory, peers=None)
+
+    @property
+    def state_url(self) -> str:
+        """Where Valkey is, with its password: for the client and nobody else."""
+        return read_url(self.valkey_url_file) if self.valkey_url_file else self.valkey_url.get_secret_value()
+
+    @model_validator(mode="after")
+    def _one_url(self) -> GatewayConfig:
+        if self.valkey_url_file and "valkey_url" in self.model_fields_set:
+            raise ValueError("valkey_url and valkey_url_file are both set, one of them is allowed")
+        return self
+
+    @property
     def max_page_size(self) -> int:
         """A page cannot hold more than the last stage lets through."""
         return self.funnel.rerank.keep
@@ -125,7 +148,7 @@ class GatewayConfig(ServiceConfig):
     def _slots_are_a_range(self) -> GatewayConfig:
         if self.random_slot_last is not None and self.random_slot_last < self.random_slot_first:
             raise ValueError(
-                f"random slots end at {self.random_slot_last}, before they begin ({self.random_slot_first})"
+                f"random_slot_last {self.random_slot_last} is before random_slot_first {self.random_slot_first}"
             )
         return self
 
@@ -143,5 +166,7 @@ class GatewayConfig(ServiceConfig):
     @model_validator(mode="after")
     def _shared_calls_fit(self) -> GatewayConfig:
         if self.calls.batch_mb >= self.max_message_mb:
-            raise ValueError(f"batch_mb {self.calls.batch_mb:g} must be below max_message_mb {self.max_message_mb}")
+            raise ValueError(
+                f"calls.batch_mb {self.calls.batch_mb:g} must be below max_message_mb {self.max_message_mb}"
+            )
         return self

@@ -14,6 +14,7 @@ import grpc.aio
 from protos.explore.v1.status_pb2 import GetStatusRequest, GetStatusResponse
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving.bundle_follower import Lack
+from serving.calling import AttemptFailed, attempt
 
 ANSWER_S = 1.0  # who takes longer to say what it holds counts as away
 
@@ -53,8 +54,8 @@ class StageBundles:
 async def _ask(endpoint: Endpoint, pinned: Sequence[str]) -> frozenset[str] | None:
     method: Callable[..., Awaitable[GetStatusResponse]] = StatusServiceStub(endpoint.channel).GetStatus
     try:
-        answer = await method(GetStatusRequest(pinned_versions=pinned), timeout=ANSWER_S)
-    except grpc.aio.AioRpcError:
+        answer = await attempt(method(GetStatusRequest(pinned_versions=pinned), timeout=ANSWER_S))
+    except AttemptFailed:
         return None
     # Who is not ready gets no requests, whatever it holds by now.
     return None if answer.not_ready_reason else frozenset(answer.bundle_versions)

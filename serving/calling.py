@@ -42,7 +42,7 @@ class CallCounts:
 
 
 class AttemptFailed(Exception):
-    """One attempt did not bring an answer. Never leaves this module."""
+    """One attempt did not bring an answer. Whoever made it says what that means; callers of a stage get a CallError."""
 
     def __init__(self, status: grpc.StatusCode, detail: str, pushback: str | None = None) -> None:
         super().__init__(f"{status.name}: {detail}")
@@ -77,7 +77,8 @@ class AttemptFailed(Exception):
 
 
 async def attempt(call: Awaitable[Response]) -> Response:
-    """The answer to a gRPC call. Raises AttemptFailed; CancelledError only if the caller is cancelled."""
+    """The answer to a gRPC call. Raises AttemptFailed, also when the channel is closed meanwhile, which gRPC calls cancelled;
+    CancelledError only if the caller is cancelled."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:

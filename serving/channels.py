@@ -5,6 +5,7 @@ client ─► Coalescer (requests that wait share a call) ─► StageCalls (one
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -19,11 +20,14 @@ from serving.call_policy import CallPolicy
 from serving.calling import ChannelCalls, Method, StageCalls
 from serving.coalescing import BatchCounts, Coalescer, Joining
 from serving.replicas import Replicas
+from serving.tls import TlsDirectory
 from serving.wire.joining import RankJoining, RetrieveJoining
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 Ask = Callable[[Request, float], Awaitable[Response]]
+
+RENEWAL_LOOK_S = 1.0  # how often to look for new certificates; one look is three `stat`s
 
 # Every address behind the name gets its share, and a server that says NOT_SERVING gets nothing.
 _SERVICE_CONFIG = json.dumps(
@@ -31,36 +35,46 @@ _SERVICE_CONFIG = json.dumps(
 )
 
 
-def open_channel(address: str, max_message_bytes: int = 16 * 1024 * 1024) -> grpc.aio.Channel:
-    """A channel to all servers behind `address` (HOST:PORT or dns:///HOST:PORT). Opens connections when first used."""
-    return grpc.aio.insecure_channel(
-        address,
-        options=[
-            ("grpc.service_config", _SERVICE_CONFIG),
-            (
-                "grpc.enable_retries",
-                1,
-            ),  # without a retryPolicy: only calls that no server has seen, as when a connection ages
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.keepalive_time_ms", 10_000),  # finds a dead peer within seconds instead of TCP's minutes
-            ("grpc.keepalive_timeout_ms", 2_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 1_000),  # an address that swallows packets is given up after this time
-            ("grpc.max_reconnect_backoff_ms", 1_000),
-            ("grpc.use_local_subchannel_pool", 1),  # a new channel does not inherit the backoff of an old one
-        ],
-    )
+def open_channel(
+    address: str, name: str = "", max_message_bytes: int = 16 * 1024 * 1024, tls: TlsDirectory | None = None
+) -> grpc.aio.Channel:
+    """A channel to all servers behind `address` (HOST:PORT or dns:///HOST:PORT). Opens connections when first used.
+
+    `tls`: what it shows; the server's certificate must be for `name`, by default for the host of the address. The certificates are
+    those of this moment: gRPC has no channel that takes others later.
+    """
+    options: list[tuple[str, int | str]] = [
+        ("grpc.service_config", _SERVICE_CONFIG),
+        # Without a retryPolicy: only calls that no server has seen, as when a connection ages.
+        ("grpc.enable_retries", 1),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.keepalive_time_ms", 10_000),  # finds a dead peer within seconds instead of TCP's minutes
+        ("grpc.keepalive_timeout_ms", 2_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1_000),  # an address that swallows packets is given up after this time
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.use_local_subchannel_pool", 1),  # a new channel does not inherit the backoff of an old one
+    ]
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    if name:  # an endpoint of a dns:/// name is called by its address, which no certificate is for
+        options.append(("grpc.ssl_target_name_override", name))
+    return grpc.aio.secure_channel(address, tls.current().channel_credentials(), options=options)
 
 
 class StageConnection:
     """Everything between a client and the replicas of one stage. Must be made inside the event loop, and closed."""
 
-    def __init__(self, stage: str, addresses: str, policy: CallPolicy, max_message_bytes: int) -> None:
+    def __init__(
+        self, stage: str, addresses: str, policy: CallPolicy, max_message_bytes: int, tls: TlsDirectory | None = None
+    ) -> None:
         """Raises ValueError unless `addresses` is HOST:PORT, dns:///HOST:PORT or a list of them."""
         self.stage, self.policy = stage, policy
-        self.replicas = Replicas(addresses, partial(open_channel, max_message_bytes=max_message_bytes), policy)
+        opener = partial(open_channel, max_message_bytes=max_message_bytes, tls=tls)
+        self.replicas = Replicas(addresses, opener, policy)
+        self._renewing = None if tls is None else asyncio.create_task(self._keep_renewed(tls))
         self.calls = StageCalls(stage, self.replicas, policy)
         self._coalescers: list[Coalescer[Any, Any]] = []
 
@@ -87,9 +101,19 @@ class StageConnection:
 
     async def close(self) -> None:
         """Ends all calls and closes all channels."""
+        if self._renewing is not None:
+            self._renewing.cancel()
         for coalescer in self._coalescers:
             await coalescer.close()
         await self.replicas.close()
+
+    async def _keep_renewed(self, tls: TlsDirectory) -> None:
+        shown = tls.current()
+        while True:
+            await asyncio.sleep(RENEWAL_LOOK_S)
+            if (files := tls.current()) is not shown:
+                shown = files
+                self.replicas.renew()
 
     def _width(self) -> int:
         return max(self.replicas.usable(), 1) * self.policy.calls_per_endpoint

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from serving.concurrency import Bounds
 from serving.errors import ConfigError
+from serving.tls import read_tls
 
 PREFIX = "EXPLORE_"
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})")
+_CLOSE = 0.83  # similarity of names: less would take a setting of one service for a misspelt one of another
+_PEER = re.compile(r"spiffe://[^\s,]+|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
 def check_address(address: str) -> str:
@@ -32,9 +37,34 @@ def check_address(address: str) -> str:
     return address
 
 
+def _check_peer(peer: str) -> str:
+    if not _PEER.fullmatch(peer):
+        raise ValueError("must be a DNS name or a spiffe:// URI, as in the certificates of those who call")
+    return peer
+
+
+def check_tls(mutual: bool) -> Callable[[Path], Path]:
+    """A validator: the directory, if it holds what a port or a channel needs. Raises ValueError that names the file."""
+
+    def check(path: Path) -> Path:
+        read_tls(path, mutual)
+        return path
+
+    return check
+
+
 Address = Annotated[str, AfterValidator(check_address)]
+Peer = Annotated[str, AfterValidator(_check_peer)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True)
+class PortTls:
+    """Certificates of a port. `peers`: names that may call it; none: all whose certificate is good; None: none is asked for."""
+
+    directory: Path
+    peers: tuple[str, ...] | None
 
 
 class ServiceConfig(BaseSettings):
@@ -63,6 +93,9 @@ class ServiceConfig(BaseSettings):
     reflection: bool = True
     onnx_threads: int = Field(default=1, ge=1, le=256)  # per session
     max_message_mb: int = Field(default=16, ge=1, le=1024)
+    # tls.crt, tls.key and ca.crt: both sides of every call between services show certificates (docs/security.md). Unset: plain.
+    tls_directory: Annotated[Path, AfterValidator(check_tls(mutual=True))] | None = None
+    tls_peers: tuple[Peer, ...] = ("gateway",)  # names in the certificates of those who may call a stage; []: any
 
     @property
     def max_message_bytes(self) -> int:
@@ -74,6 +107,17 @@ class ServiceConfig(BaseSettings):
         """Of the adaptive limit."""
         return Bounds(self.limit_floor, self.limit_ceiling, self.limit_tolerance)
 
+    @property
+    def port_tls(self) -> PortTls | None:
+        """What callers of the port meet; None: no TLS."""
+        return None if self.tls_directory is None else PortTls(self.tls_directory, self.tls_peers)
+
+    @model_validator(mode="after")
+    def _peers_can_be_told(self) -> Self:
+        if "tls_peers" in self.model_fields_set and self.tls_directory is None:
+            raise ValueError("tls_peers is set without tls_directory: nobody would be checked")
+        return self
+
     @model_validator(mode="after")
     def _limits_are_in_order(self) -> Self:
         if self.limit_floor > self.limit_ceiling:
@@ -84,24 +128,25 @@ class ServiceConfig(BaseSettings):
 C = TypeVar("C", bound=ServiceConfig)
 
 
-@dataclass(frozen=True)
-class Stray:
-    """A variable with our prefix that is no setting of this service, and the setting it looks like, if any."""
-
-    variable: str
-    suggestion: str | None
-
-
 def load(config_class: type[C]) -> C:
-    """The config from the environment. Raises ConfigError naming every wrong variable, its value and what is allowed."""
+    """The config from the environment. Raises ConfigError naming every wrong variable, its value and what is allowed.
+
+    A variable that looks like a misspelt one of ours is wrong, too: what somebody set must not be ignored.
+    """
+    complaints = [
+        f"{name} is not known, did you mean {close}?" for name, close in strays(config_class).items() if close
+    ]
     try:
-        return config_class()
+        config = config_class()
     except SettingsError as error:
         match = re.search(r'field "(\w+)"', str(error))
         name = variable(match[1]) if match else PREFIX
-        raise ConfigError(f"{name}={os.environ.get(name, '')!r}: must be JSON") from error
+        complaints.append(f"{name}={os.environ.get(name, '')!r}: must be JSON")
     except ValidationError as error:
-        raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error
+        complaints += [_complaint(config_class, detail) for detail in error.errors()]
+    if complaints:
+        raise ConfigError("\n".join(complaints))  # without its cause, which shows values that may be secret
+    return config
 
 
 def variable(field: str) -> str:
@@ -109,18 +154,38 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def strays(config_class: type[ServiceConfig]) -> list[Stray]:
-    """Variables that this service ignores. Those without a suggestion are most likely another service's."""
-    known = [variable(field) for field in config_class.model_fields]
-    found = sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)
-    return [Stray(name, next(iter(get_close_matches(name, known, 1, 0.85)), None)) for name in found]
+def strays(config_class: type[ServiceConfig]) -> dict[str, str | None]:
+    """Variables with our prefix that are no setting of this service, and the setting that each looks like.
+
+    Those without one are most likely another service's: on one machine, all services share an environment.
+    """
+    known = [field.upper() for field in config_class.model_fields]
+    found = sorted(
+        name for name in os.environ if name.startswith(PREFIX) and name.removeprefix(PREFIX).upper() not in known
+    )
+    close = {name: get_close_matches(name.removeprefix(PREFIX).upper(), known, 1, _CLOSE) for name in found}
+    return {name: PREFIX + matches[0] if matches else None for name, matches in close.items()}
 
 
-def _complaint(detail: ErrorDetails) -> str:
-    if not detail["loc"]:  # a rule about several settings
-        return detail["msg"]
-    name = variable(str(detail["loc"][0]))
+def _complaint(config_class: type[ServiceConfig], detail: ErrorDetails) -> str:
+    problem = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:  # a rule about several settings, which it calls by the names of their fields
+        return re.sub(
+            r"\w+", lambda word: variable(word[0]) if word[0] in config_class.model_fields else word[0], problem
+        )
+    field = str(detail["loc"][0])
+    name, info = variable(field), config_class.model_fields[field]
     if name not in os.environ:
-        return f"{name} is not set: {detail['msg']}"
+        return f"{name} is not set: {problem}"
     where = "".join(f"[{part!r}]" for part in detail["loc"][1:])
-    return f"{name}{where}={os.environ[name]!r}: {detail['msg']}"
+    value = "(hidden)" if info.annotation is SecretStr else repr(os.environ[name])
+    return f"{name}{where}={value}: {problem}{_bounds(info) if not where else ''}"
+
+
+def _bounds(info: FieldInfo) -> str:
+    """The whole range of a number, since pydantic names the one bound that was broken."""
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    found = [
+        f"{word} {getattr(rule, key):g}" for key, word in words.items() for rule in info.metadata if hasattr(rule, key)
+    ]
+    return f" (allowed: {', '.join(found)})" if found else ""

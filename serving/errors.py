@@ -3,6 +3,8 @@
 ServingError
 ├── CallError                      what the caller of a service sees
 │   ├── InvalidArgument            the request is wrong; names the field
+│   ├── Unauthenticated            the caller shows no key, or none that is known
+│   ├── PermissionDenied           the caller is known, but may not do this
 │   ├── NotReady                   no bundle is loaded yet
 │   ├── BundleNotHeld              the pinned bundle version is not held
 │   ├── Expired                    the caller's time was over before work began
@@ -42,6 +44,14 @@ class InvalidArgument(CallError):
         super().__init__(f"{field} {reason}")
         self.field = field
         self.reason = reason
+
+
+class Unauthenticated(CallError):
+    """Nobody knows who calls. The message says what to send, and nothing of what was sent."""
+
+
+class PermissionDenied(CallError):
+    """Names the caller and what it may not do."""
 
 
 class NotReady(CallError):
@@ -143,6 +153,8 @@ class SettingRefused(StartupError):
 
 STATUS_OF: dict[type[CallError], grpc.StatusCode] = {
     InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     NotReady: grpc.StatusCode.UNAVAILABLE,
     BundleNotHeld: grpc.StatusCode.FAILED_PRECONDITION,
     Expired: grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -36,22 +36,19 @@ def main(config_class: type[C], build: Build[C]) -> int:
         return EXIT_CONFIG
     logs.configure(config.log_level)
     give_back_large_buffers()
-    for stray in strays(config_class):
-        if stray.suggestion is None:
-            _log.info("not a setting of this service: %s", stray.variable)
-        else:
-            _log.warning("unknown setting %s, did you mean %s?", stray.variable, stray.suggestion)
+    for name in strays(config_class):
+        _log.info("not a setting of this service: %s", name)
     return run(config, build)
 
 
 def run(config: C, build: Build[C]) -> int:
-    """Serves until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if it cannot start."""
+    """Serves until SIGTERM or SIGINT. Returns the exit code: 0, 2 if a setting cannot be used after all, 1 if it cannot start."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_serve(config, build))
         except StartupError as error:
             _log.error("cannot start: %s", error)
-            return EXIT_STARTUP
+            return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_STARTUP
     return 0
 
 

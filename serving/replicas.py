@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import grpc.aio
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 class Endpoint:
     """One server: its channel, its breaker, and the calls that are under way."""
 
-    def __init__(self, address: str, channel: grpc.aio.Channel, breaker: Breaker) -> None:
-        self.address, self.channel, self.breaker = address, channel, breaker
+    def __init__(self, address: str, channel: grpc.aio.Channel, breaker: Breaker, name: str = "") -> None:
+        self.address, self.channel, self.breaker, self.name = address, channel, breaker, name
         self.outstanding = 0
         self.last_error = ""
         self.idle = asyncio.Event()
@@ -76,13 +77,16 @@ class Lookup:
 SYSTEM = Lookup()
 
 
+Opener = Callable[[str, str], grpc.aio.Channel]  # from HOST:PORT and the name that it was found behind, "" for none
+
+
 class Replicas:
     """All endpoints of a stage. `open_channel` makes the channel to HOST:PORT. Must be made inside the event loop."""
 
     def __init__(
         self,
         addresses: str,
-        open_channel: Callable[[str], grpc.aio.Channel],
+        open_channel: Opener,
         policy: CallPolicy,
         now: Clock = time.monotonic,
         lookup: Lookup = SYSTEM,
@@ -97,7 +101,8 @@ class Replicas:
         self._turn = 0
         self.looked_up, self._look_again = asyncio.Event(), asyncio.Event()  # the first: every name, at least once
         self._leaving: set[asyncio.Task[None]] = set()
-        self._use(self._fixed)
+        self._renewals: dict[str, asyncio.Task[None]] = {}  # by address
+        self._use(dict.fromkeys(self._fixed, ""))
         self._resolving = asyncio.create_task(self._keep_resolved()) if self._names else None
         if not self._names:
             self.looked_up.set()
@@ -141,11 +146,23 @@ class Replicas:
         """Nobody answered at some endpoint: the addresses may have changed."""
         self._look_again.set()
 
+    def renew(self) -> None:
+        """Opens every channel anew, for what a channel keeps as long as it lives: certificates.
+
+        The old channel of an endpoint serves until the new one is connected, and then until its calls have ended.
+        """
+        for address, endpoint in self._endpoints.items():
+            if address in self._renewals:
+                self._renewals[address].cancel()
+            self._renewals[address] = asyncio.create_task(self._renew(endpoint))
+
     def trouble(self) -> str:
         """Which endpoints are left alone and why, for people; "" if none is."""
         lost = [e for e in self._endpoints.values() if e.breaker.is_open or e.state() in _DOWN]
         parts = [f"{len(lost)} of {len(self._endpoints)} endpoints open"] if lost else []
         parts += [f"last error of {e.address}: {e.last_error}" for e in lost if e.last_error][-1:]
+        unrenewed = sum(not task.done() for task in self._renewals.values())
+        parts += [f"{unrenewed} endpoints not connected with the new certificate"] if unrenewed else []
         nobody = "" if self._endpoints or self._problem else f"{self.addresses} has no address"
         return ", ".join(part for part in (*parts, self._problem, nobody) if part)
 
@@ -153,22 +170,47 @@ class Replicas:
         """Ends all calls and closes all channels."""
         if self._resolving is not None:
             self._resolving.cancel()
-        for task in self._leaving:
+        for task in (*self._leaving, *self._renewals.values()):
             task.cancel()
-        tasks = [task for task in (self._resolving, *self._leaving) if task is not None]
+        tasks = [task for task in (self._resolving, *self._leaving, *self._renewals.values()) if task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(endpoint.channel.close(None) for endpoint in self._endpoints.values()))
 
-    def _use(self, addresses: list[str]) -> None:
-        for address in self._endpoints.keys() - set(addresses):
-            task = asyncio.create_task(self._let_go(self._endpoints.pop(address)))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-        for address in addresses:
+    def _use(self, names: Mapping[str, str]) -> None:
+        """From now on, these addresses, each with the name that it was found behind."""
+        for address in self._endpoints.keys() - names.keys():
+            if (renewal := self._renewals.pop(address, None)) is not None:
+                renewal.cancel()
+            self._leave(self._endpoints.pop(address))
+        for address, name in names.items():
             if address not in self._endpoints:
-                breaker = Breaker(self._policy.breaker, self._now)
-                endpoint = self._endpoints[address] = Endpoint(address, self._open_channel(address), breaker)
-                endpoint.state()  # connects now, not with the first call
+                self._endpoints[address] = self._open(address, name)
+
+    def _open(self, address: str, name: str) -> Endpoint:
+        channel = self._open_channel(address, name)
+        endpoint = Endpoint(address, channel, Breaker(self._policy.breaker, self._now), name)
+        endpoint.state()  # connects now, not with the first call
+        return endpoint
+
+    def _leave(self, endpoint: Endpoint) -> None:
+        task = asyncio.create_task(self._let_go(endpoint))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _renew(self, old: Endpoint) -> None:
+        new = self._open(old.address, old.name)
+        warn = partial(_log.warning, "an endpoint does not take the new certificate", extra={"address": old.address})
+        patience = asyncio.get_running_loop().call_later(self._policy.drain_s, warn)
+        try:
+            while (state := new.state()) is not _BEST:
+                await new.channel.wait_for_state_change(state)
+        except asyncio.CancelledError:
+            await new.channel.close(None)
+            raise
+        finally:
+            patience.cancel()
+        self._endpoints[old.address] = new
+        self._leave(old)
 
     async def _let_go(self, endpoint: Endpoint) -> None:
         await asyncio.sleep(0)  # a call that picked this endpoint a moment ago has begun after this
@@ -176,7 +218,7 @@ class Replicas:
             async with asyncio.timeout(self._policy.drain_s):
                 await endpoint.idle.wait()
         except TimeoutError:
-            _log.warning("calls to an address that vanished took too long", extra={"address": endpoint.address})
+            _log.warning("calls over a channel that is done with took too long", extra={"address": endpoint.address})
         finally:
             await endpoint.channel.close(None)
 
@@ -203,4 +245,5 @@ class Replicas:
                 if not self._problem:
                     _log.warning("%s", problem, extra={"addresses": self.addresses})
         self._problem = problem
-        self._use(list(dict.fromkeys([*self._fixed, *(at for found in self._found.values() for at in found)])))
+        behind = {at: host for (host, _), found in self._found.items() for at in found}
+        self._use(dict.fromkeys(self._fixed, "") | behind)

@@ -20,9 +20,11 @@ from serving import health, status
 from serving.admission import Calls, Door, Queue
 from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
-from serving.errors import BindError, StartupError
+from serving.errors import StartupError
+from serving.gates import Gate, GateInterceptor
 from serving.health_port import HealthPort
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
+from serving.ports import Port
 from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
 
@@ -55,6 +57,7 @@ class Service:
     follow: Callable[[], Awaitable[None]] = _nothing  # changes bundles while calls go on; raises nothing
     pin: Callable[[Sequence[str]], None] = _pin_nothing  # somebody will ask for these versions
     calls: Calls = field(default_factory=Calls)  # what admission should know of them
+    gates: tuple[Gate, ...] = ()  # who may call, besides the peers that the config names
 
 
 class ServerHandle:
@@ -67,12 +70,14 @@ class ServerHandle:
         self._service = service
         self._health = health.Health(service.names)
         self._probed = HealthPort(self._health, config.health_listen)
-        self._status = status.Status(", ".join(service.names), service.versions, service.note, service.pin)
+        self._port = Port(config)
+        self._status = status.Status(", ".join(service.names), service.versions, self._note, service.pin)
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
         self._server = grpc.aio.server(
             interceptors=[
                 TelemetryInterceptor(telemetry),
+                GateInterceptor((*self._port.gates, *service.gates)),
                 ErrorInterceptor(),
                 AdmissionInterceptor(doors, service.calls),
                 DecodeInterceptor(),
@@ -90,10 +95,7 @@ class ServerHandle:
         if self._config.reflection:
             names = (*self._service.names, status.STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
-        try:
-            self.port = self._server.add_insecure_port(self._config.listen)
-        except RuntimeError as error:
-            raise BindError(f"cannot listen on {self._config.listen}: in use, or no address of this machine") from error
+        self.port = self._port.open(self._server)
         self.health_port = await self._probed.open()
         await self._server.start()
         _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
@@ -108,6 +110,9 @@ class ServerHandle:
         await self._server.stop(self._config.drain_s if self.ready.is_set() else None)
         await self._service.close()
         await self._probed.close()
+
+    def _note(self) -> str:
+        return "; ".join(part for part in (self._service.note(), self._port.note()) if part)
 
     async def _load_and_follow(self) -> None:
         while not await self._load():

@@ -13,16 +13,25 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+Stamp = tuple[int, int, int]
 
 _log = logging.getLogger(__name__)
-_Stamp = tuple[int, int, int]
-_NEVER: _Stamp = (-1, -1, -1)  # of no file
+_NEVER: Stamp = (-1, -1, -1)  # of no file
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when a file does, be it written in place or replaced (as Kubernetes does with mounted ConfigMaps)."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 @dataclass(frozen=True)
 class _Held(Generic[T]):
     value: T
-    stamp: _Stamp | None
+    stamp: object
 
 
 class WatchedFile(Generic[T]):
@@ -32,16 +41,17 @@ class WatchedFile(Generic[T]):
     ones change nothing: the value before goes on, and `refused` says why.
     """
 
-    def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
-        self.path, self._read = path, read
+    def __init__(self, path: Path, read: Callable[[Path], T], stamp: Callable[[Path], object] = stamp_of) -> None:
+        """`stamp` tells two states of the path apart; one that is made of several files has its own."""
+        self.path, self._read, self._stamp = path, read, stamp
         self.refused = ""
         self._lock = threading.Lock()
-        stamp = _stamp(path)  # before reading: a change in between is seen as one
-        self._held = _Held(read(path), stamp)
+        before = stamp(path)  # reading: a change in between is seen as one
+        self._held = _Held(read(path), before)
 
     def value(self) -> T:
         """What serves from now on."""
-        stamp = _stamp(self.path)
+        stamp = self._stamp(self.path)
         if stamp != self._held.stamp:
             with self._lock:
                 if stamp != self._held.stamp:
@@ -53,7 +63,7 @@ class WatchedFile(Generic[T]):
         with self._lock:
             self._held = _Held(self._held.value, _NEVER)
 
-    def _reload(self, stamp: _Stamp | None) -> None:
+    def _reload(self, stamp: object) -> None:
         try:
             value = self._read(self.path)
         except Exception as error:  # whatever a file makes go wrong, requests must not
@@ -66,12 +76,3 @@ class WatchedFile(Generic[T]):
         self.refused = ""
         self._held = _Held(value, stamp)
         _log.info("changed file read", extra={"file": str(self.path)})
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    """What changes when a file does, be it written in place or replaced (as Kubernetes does with mounted ConfigMaps)."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

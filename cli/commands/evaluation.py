@@ -18,6 +18,7 @@ from cli.commands.feed import ask
 from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.errors import CommandError
 from cli.feed_table import wide_console
+from cli.gateway_access import Gateway
 from cli.progress import steps
 from cli.stack import Ports
 from cli.workspace import Workspace
@@ -132,7 +133,7 @@ def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
 
 
 def _media(address: str, user: str) -> list[int]:
-    response = ask(address, GetFeedRequest(user_id=user))
+    response = ask(Gateway(address), GetFeedRequest(user_id=user))
     if response.degradations:
         raise CommandError(
             f"page of user {user} is degraded: {response.degradations[0].detail}",

@@ -13,6 +13,7 @@ from valkey import Valkey
 
 from cli.commands.feed import running_gateway
 from cli.errors import CommandError
+from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.progress import steps
 from cli.stack import RunningStack
 from cli.workspace import Workspace
@@ -88,7 +89,9 @@ def delete_user(
     exported: Annotated[
         _Directories, typer.Option("--export", help="Directory of `explore events export`; may be given several times.")
     ] = _NONE,
-    address: Annotated[str | None, typer.Option(help="HOST:PORT of a gateway; the running stack's by default.")] = None,
+    address: Address = None,
+    authority: Authority = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Remove what is stored of a user: state, archived events, rows of the funnel log, and of exports that are named.
 
@@ -96,15 +99,15 @@ def delete_user(
     """
     from cli.event_export import forget_exported
 
-    response = _delete(address or running_gateway(context.obj), user)
+    response = _delete(Gateway(address or running_gateway(context.obj), authority, key_file), user)
     for field in response.DESCRIPTOR.fields_by_name:
         typer.echo(f"{getattr(response, field):>10,}  {field.replace('_', ' ')}")
     for directory in exported:
         typer.echo(f"{forget_exported(directory, user):>10,}  events in {directory}")
 
 
-def _delete(address: str, user: str) -> DeleteUserResponse:
-    with grpc.insecure_channel(address) as channel:
+def _delete(gateway: Gateway, user: str) -> DeleteUserResponse:
+    with gateway.channel() as channel:
         try:
             request = DeleteUserRequest(user_id=user)
             response: DeleteUserResponse = FeedbackServiceStub(channel).DeleteUser(request, timeout=_DELETE_TIMEOUT_S)

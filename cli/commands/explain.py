@@ -14,6 +14,7 @@ from rich.text import Text
 from cli.commands.feed import ask, running_gateway
 from cli.explain_tables import candidates_table, funnel_tables, item_story, page_story
 from cli.feed_table import as_json, wide_console
+from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import CandidateDebug, GetFeedRequest, GetFeedResponse
 
@@ -37,11 +38,13 @@ def explain(
     page_size: Annotated[int | None, typer.Option(help="Items; the server's default if left out.")] = None,
     surface: Annotated[str, typer.Option(help="Where the page would be shown.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    address: Annotated[str | None, typer.Option(help="HOST:PORT of a gateway; the running stack's by default.")] = None,
+    address: Address = None,
+    authority: Authority = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Show how the page that a user would get now comes about. The page is only looked at: it does not count as shown."""
     request = GetFeedRequest(user_id=user, page_size=page_size, surface=surface, debug=True, preview=True)
-    response = ask(address or running_gateway(context.obj), request)
+    response = ask(Gateway(address or running_gateway(context.obj), authority, key_file), request)
     if media is None:
         _print_page(response, user, all_, json_)
         return

@@ -11,6 +11,7 @@ import typer
 from cli.errors import CommandError
 from cli.explain_tables import candidates_table, funnel_tables
 from cli.feed_table import as_json, page_table, wide_console
+from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
@@ -32,13 +33,15 @@ def feed(
     surface: Annotated[str, typer.Option(help="Where the page would be shown.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="One JSON object per page.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Rank and score of every candidate at every stage.")] = False,
-    address: Annotated[str | None, typer.Option(help="HOST:PORT of a gateway; the running stack's by default.")] = None,
+    address: Address = None,
+    authority: Authority = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Show a page of recommendations, and what lies behind it."""
-    address = address or running_gateway(context.obj)
+    gateway = Gateway(address or running_gateway(context.obj), authority, key_file)
     request = GetFeedRequest(user_id=user, page_size=page_size, surface=surface, debug=debug)
     for _ in range(pages):
-        response = ask(address, request)
+        response = ask(gateway, request)
         _print(response, user, json_)
         if not response.next_page_token:
             break
@@ -47,12 +50,12 @@ def feed(
 
 def show_page(address: str, user: str) -> None:
     """Prints the first page of a user."""
-    _print(ask(address, GetFeedRequest(user_id=user)), user, as_json_=False)
+    _print(ask(Gateway(address), GetFeedRequest(user_id=user)), user, as_json_=False)
 
 
-def ask(address: str, request: GetFeedRequest) -> GetFeedResponse:
+def ask(gateway: Gateway, request: GetFeedRequest) -> GetFeedResponse:
     """One call. Raises CommandError with the server's words."""
-    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 16 * 1024 * 1024)]) as channel:
+    with gateway.channel() as channel:
         try:
             response: GetFeedResponse = ExploreServiceStub(channel).GetFeed(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from features.schema import Stage
 from gateway.config import Funnel, GatewayConfig, StagePlan
 from gateway.random_slots import NO_RANDOM_SLOTS
 from serving.call_policy import CallPolicy
+from serving.config import PortTls, load
+from serving.errors import ConfigError
+from tests.serving.certificates import Authority
 
 
 def test_the_default_funnel_is_the_published_one() -> None:
@@ -40,7 +44,7 @@ def test_a_gateway_logs_nothing_unless_it_is_told_where() -> None:
         ({"random_slot_share": 1.5}, "random_slot_share"),
         ({"random_slot_share": float("nan")}, "random_slot_share"),
         ({"random_slot_first": -1}, "random_slot_first"),
-        ({"random_slot_first": 5, "random_slot_last": 4}, r"random slots end at 4, before they begin \(5\)"),
+        ({"random_slot_first": 5, "random_slot_last": 4}, "random_slot_last 4 is before random_slot_first 5"),
     ],
 )
 def test_random_slots_that_are_no_range_are_refused(fields: dict[str, Any], problem: str) -> None:
@@ -77,3 +81,31 @@ def test_an_absence_that_is_no_time_is_refused(hours: float) -> None:
 @pytest.mark.parametrize(("hours", "milliseconds"), [(0.0, 0), (0.5, 1_800_000), (72.0, 259_200_000)])
 def test_an_absence_is_told_in_hours(hours: float, milliseconds: int) -> None:
     assert GatewayConfig(missed_after_h=hours).missed_after_ms == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("EXPLORE_PAGE_SIZE", "0", r"='0': Input should be greater than or equal to 1 \(allowed: at least 1\)$"),
+        ("EXPLORE_PAGE_SIZE", "51", r" 51 is more than the last stage keeps \(50\)$"),
+        ("EXPLORE_CLIENT_KEYS", "/no", "='/no': /no cannot be read: No such file or directory$"),
+        ("EXPLORE_CLIENT_TLS_DIRECTORY", "/no", "='/no': /no/tls.crt: No such file or directory; it must be"),
+        ("EXPLORE_TLS_DIRECTORY", "/no", "='/no': /no/tls.crt: No such file or directory; it must be"),
+        ("EXPLORE_VALKEY_URL_FILE", "/no", "='/no': /no cannot be read: No such file or directory$"),
+        ("EXPLORE_CLIENT_KEY", "/no", r" is not known, did you mean EXPLORE_CLIENT_KEYS\?$"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_its_value_and_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"^{name}{said}"):
+        load(GatewayConfig)
+
+
+def test_the_public_port_has_certificates_of_its_own(tmp_path: Path) -> None:
+    authority = Authority()
+    inner = authority.write(tmp_path / "inner", "gateway")
+    assert GatewayConfig(tls_directory=inner).port_tls is None
+    public = authority.write(tmp_path / "public", "feed.example.com")
+    assert GatewayConfig(tls_directory=inner, client_tls_directory=public).port_tls == PortTls(public, None)

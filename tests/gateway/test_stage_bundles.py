@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import grpc
 import pytest
 
 from gateway.stage_bundles import Endpoint, StageBundles
@@ -70,3 +73,17 @@ async def test_stages_keep_a_version_for_as_long_as_a_gateway_says_that_it_pins_
     clock.advance(2.0)
     holder.keep([])
     assert "v1" not in holder.versions()
+
+
+async def test_a_channel_that_is_dropped_while_it_is_asked_is_away() -> None:
+    """As when an address vanishes, or a certificate is renewed."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        channel = open_channel(f"127.0.0.1:{silent.getsockname()[1]}")
+        gate = StageBundles(lambda: [Endpoint("rank", ":1", channel)], patience_s=5.0)
+        look = asyncio.create_task(gate.look([]))
+        await channel.wait_for_state_change(grpc.ChannelConnectivity.IDLE)  # the question has opened it
+        await channel.close(None)
+        await look
+    assert gate.lack("v1") == Lack((), ("rank :1",))

@@ -16,6 +16,7 @@ from serving.channels import StageConnection
 from serving.config import ServiceConfig
 from serving.server import ServerHandle
 from serving.telemetry import NoTelemetry
+from serving.tls import TlsDirectory
 from tests.serving.doubles import Answer, answering
 
 NO_HEDGES = CallPolicy(hedge_quantile=None, batch_users=1)
@@ -41,8 +42,8 @@ async def hang(request: RankRequest, context: Any) -> RankResponse:
 class Replica:
     """One server. `answer` may be changed while it runs."""
 
-    def __init__(self, answer: Answer = all_rows) -> None:
-        self.answer = answer
+    def __init__(self, answer: Answer = all_rows, **settings: Any) -> None:
+        self.answer, self._settings = answer, settings
         self.requests: list[RankRequest] = []
         self.entered, self.cancelled = asyncio.Event(), asyncio.Event()
         self.address = "127.0.0.1:0"
@@ -56,7 +57,7 @@ class Replica:
                 await asyncio.get_running_loop().create_future()
 
         service = replace(answering(self._answer), load=load)
-        config = ServiceConfig(listen=self.address, drain_s=0.01)
+        config = ServiceConfig(**{"listen": self.address, "drain_s": 0.01, **self._settings})
         self._server = ServerHandle(config, service, NoTelemetry())
         await self._server.start()
         self.address = f"127.0.0.1:{self._server.port}"
@@ -92,9 +93,11 @@ async def running(*replicas: Replica, ready: bool = True) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def connected(addresses: str, policy: CallPolicy = NO_HEDGES) -> AsyncIterator[StageConnection]:
+async def connected(
+    addresses: str, policy: CallPolicy = NO_HEDGES, tls: TlsDirectory | None = None
+) -> AsyncIterator[StageConnection]:
     """A connection whose endpoints have all been tried once."""
-    connection = StageConnection("rank", addresses, policy, 1 << 24)
+    connection = StageConnection("rank", addresses, policy, 1 << 24, tls)
     try:
         for _, channel in connection.replicas.endpoints():
             await settled(channel)

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import Field, ValidationError
 
-from serving.config import ServiceConfig, Stray, load, strays
+from gateway.config import GatewayConfig
+from prerank_svc.config import PrerankConfig
+from rank_svc.config import RankConfig as RankServiceConfig
+from rerank_svc.config import RerankConfig
+from retrieval_svc.config import RetrievalConfig
+from serving.config import PortTls, ServiceConfig, load, strays, variable
 from serving.errors import ConfigError
+from tests.serving.certificates import Authority
 
 
 class RankConfig(ServiceConfig):
@@ -78,7 +84,7 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) 
 def test_a_floor_above_the_ceiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPLORE_LIMIT_FLOOR", "9")
     monkeypatch.setenv("EXPLORE_LIMIT_CEILING", "8")
-    with pytest.raises(ConfigError, match="limit_floor 9 is more than limit_ceiling 8"):
+    with pytest.raises(ConfigError, match="EXPLORE_LIMIT_FLOOR 9 is more than EXPLORE_LIMIT_CEILING 8"):
         load(RankConfig)
 
 
@@ -87,8 +93,50 @@ def test_config_cannot_be_changed() -> None:
         load(RankConfig).drain_s = 1.0
 
 
-def test_mistyped_variable_gets_a_suggestion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_looks_like_one_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPLORE_DRIAN_S", "5")
+    monkeypatch.setenv("EXPLORE_DRAIN_S", "x")
     monkeypatch.setenv("EXPLORE_VALKEY_URL", "valkey://x")
     monkeypatch.setenv("EXPLORE_LOG_LEVEL", "INFO")
-    assert strays(RankConfig) == [Stray("EXPLORE_DRIAN_S", "EXPLORE_DRAIN_S"), Stray("EXPLORE_VALKEY_URL", None)]
+    assert strays(RankConfig) == {"EXPLORE_DRIAN_S": "EXPLORE_DRAIN_S", "EXPLORE_VALKEY_URL": None}
+    with pytest.raises(
+        ConfigError, match=r"^EXPLORE_DRIAN_S is not known, did you mean EXPLORE_DRAIN_S\?\nEXPLORE_DRAIN_S='x'"
+    ):
+        load(RankConfig)
+
+
+def test_no_setting_of_a_service_looks_like_a_misspelt_one_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = (GatewayConfig, RetrievalConfig, PrerankConfig, RankServiceConfig, RerankConfig)
+    for name in {variable(field) for service in services for field in service.model_fields}:
+        monkeypatch.setenv(name, "")
+    for service in services:
+        assert set(strays(service).values()) <= {None}
+
+
+def test_the_allowed_range_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORE_ONNX_THREADS", "1000")
+    monkeypatch.setenv("EXPLORE_QUEUE_WAIT_SHARE", "0")
+    with pytest.raises(ConfigError) as refusal:
+        load(RankConfig)
+    assert str(refusal.value).splitlines() == [
+        "EXPLORE_QUEUE_WAIT_SHARE='0': Input should be greater than 0 (allowed: more than 0, at most 1)",
+        "EXPLORE_ONNX_THREADS='1000': Input should be less than or equal to 256 (allowed: at least 1, at most 256)",
+    ]
+
+
+def test_peers_are_names_and_need_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EXPLORE_TLS_PEERS", '["gateway"]')
+    with pytest.raises(ConfigError, match="EXPLORE_TLS_PEERS is set without EXPLORE_TLS_DIRECTORY"):
+        load(RankConfig)
+    monkeypatch.setenv("EXPLORE_TLS_DIRECTORY", str(Authority().write(tmp_path / "tls", "rank")))
+    assert load(RankConfig).port_tls == PortTls(tmp_path / "tls", ("gateway",))
+    for wrong in ('["a b"]', '[""]', '["https://x"]', '["spiffe://"]', '["-a"]'):
+        monkeypatch.setenv("EXPLORE_TLS_PEERS", wrong)
+        with pytest.raises(ConfigError, match=r"EXPLORE_TLS_PEERS\[0\]=.*: must be a DNS name or a spiffe:// URI"):
+            load(RankConfig)
+
+
+def test_missing_certificates_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EXPLORE_TLS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match=rf"^EXPLORE_TLS_DIRECTORY='{tmp_path}': {tmp_path}/tls.crt: No such file"):
+        load(RankConfig)
