@@ -7,7 +7,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from cli import stack as stacks
 from cli.commands.data import WorldSize, make_simulated
 from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.commands.train import train_bundle
-from cli.stack import Ports, RunningStack
+from cli.stack import Ports, RunningStack, StackPlan
 from cli.workspace import Workspace
 from training.datasets import load
 
@@ -35,18 +35,17 @@ def trained_workspace(home: Path | None, scratch: Path) -> Workspace:
     return workspace
 
 
+def planned(workspace: Workspace, scratch: Path, ports: Ports) -> StackPlan:
+    """A stack with a Valkey and logs of its own, below `scratch`."""
+    plan = stack_plan(workspace, active_manifest(workspace), ports)
+    return replace(plan, run=scratch / "run", user_state=scratch / "valkey", funnel_log=scratch / "funnel")
+
+
 @contextmanager
-def started(workspace: Workspace, scratch: Path, settings: Mapping[str, str] | None = None) -> Iterator[RunningStack]:
-    """A stack on free ports with a Valkey of its own. `settings` as in StackPlan."""
-    manifest = active_manifest(workspace)
-    plan = replace(
-        stack_plan(workspace, manifest, Ports.free()),
-        run=scratch / "run",
-        user_state=scratch / "valkey",
-        funnel_log=scratch / "funnel",
-        settings=dict(settings or {}),
-    )
-    running = stacks.start(plan, users_of(workspace.dataset(manifest.dataset)), lambda _: None)
+def started(workspace: Workspace, scratch: Path) -> Iterator[RunningStack]:
+    """That stack, on free ports."""
+    plan = planned(workspace, scratch, Ports.free())
+    running = stacks.start(plan, users_of(workspace.dataset(plan.dataset)), lambda _: None)
     try:
         yield running
     finally:
