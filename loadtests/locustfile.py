@@ -148,10 +148,13 @@ class Arrivals(LoadTestShape):
 
 @events.init.add_listener
 def refuse_what_cannot_run(environment: Environment, **_: Any) -> None:
-    """A run without a table, or without anybody to ask, ends before it begins."""
-    host = environment.host or HOST
+    """A run that makes no sense, or has nobody to ask, ends before it begins."""
+    host, options = environment.host or HOST, _options(environment)
+    for name in ("rate", "duration", "step", "deadline"):
+        if not getattr(options, name) > 0:
+            sys.exit(f"--{name} {getattr(options, name)}: must be more than 0")
     try:
-        _population(_options(environment), random.Random())
+        _population(options, random.Random())
     except TrafficError as error:
         sys.exit(str(error))
     if not re.fullmatch(r"[^/\s]+:\d+", host):
@@ -165,8 +168,9 @@ def open_the_doors(environment: Environment, **_: Any) -> None:
     """Makes the audience of this process, by what the web page may have changed."""
     options, rng = _options(environment), random.Random()
     if options.seed is not None:
-        rng.seed(options.seed)
-        random.seed(options.seed)
+        own = f"{options.seed}/{getattr(environment.runner, 'worker_index', 0)}"  # workers must not do the same
+        rng.seed(own)
+        random.seed(own)
     client = ExploreClient(environment.host or HOST, environment.events.request.fire, options.deadline)
     Visitors.client, Visitors.latest_s = client, 0.0
     Visitors.audience = Audience(*_population(options, rng), client, rng)
@@ -183,7 +187,7 @@ def close_the_doors(**_: Any) -> None:
 
 @events.test_stop.add_listener
 def show_the_verdict(environment: Environment, **_: Any) -> None:
-    """After each run that was started on the web page."""
+    """After each run that was started on the web page. Of workers, the last three seconds may not be in it yet."""
     if not _options(environment).headless and not isinstance(environment.runner, WorkerRunner):
         pass_judgement(environment)
 

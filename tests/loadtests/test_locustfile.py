@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENT = ("--deadline", "5", "--max-p99-ms", "5000")  # a busy machine is no finding here
 LOCUST = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--only-summary"]
 
 
@@ -49,7 +50,7 @@ def verdict_of(path: Path) -> dict[str, Any]:
 
 def test_requests_come_on_schedule_however_slow_the_server_is(tmp_path: Path) -> None:
     """A second per answer: 40 users who wait for theirs would ask 80 times in two seconds, whatever arrives 240 times or so."""
-    options = ("--rate", "120", "--duration", "2", "--deadline", "5", "--seed", "1", "--max-p99-ms", "5000")
+    options = ("--rate", "120", "--duration", "2", "--seed", "1", *PATIENT)
     files = ("--verdict", str(tmp_path / "verdict.json"), "--html", str(tmp_path / "report.html"))
     with fake_gateway("--delay", "1") as served:
         ended = run("--host", served.host, *options, *files)
@@ -76,7 +77,7 @@ def test_a_missed_slo_is_said_and_is_the_exit_status(tmp_path: Path) -> None:
 
 
 def test_the_search_for_saturation_tells_what_held(tmp_path: Path) -> None:
-    search = ("--shape", "saturation", "--rate", "20", "--step", "1", "--duration", "5")
+    search = (*PATIENT, "--shape", "saturation", "--rate", "20", "--step", "1", "--duration", "5")
     with fake_gateway() as served:
         ended = run("--host", served.host, *search, "--verdict", str(tmp_path / "verdict.json"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -92,6 +93,7 @@ def test_the_search_for_saturation_tells_what_held(tmp_path: Path) -> None:
         (("--host", "127.0.0.1:1"), "start a stack with `make up`"),
         (("--host", "http://127.0.0.1:1"), "must be HOST:PORT"),
         (("--traffic", "no_such.yaml"), "no_such.yaml"),
+        (("--rate", "0"), "--rate 0: must be more than 0"),
     ],
 )
 def test_what_cannot_run_says_why_at_once(arguments: tuple[str, ...], said: str) -> None:
