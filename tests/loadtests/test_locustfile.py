@@ -77,7 +77,7 @@ def test_a_missed_slo_is_said_and_is_the_exit_status(tmp_path: Path) -> None:
 
 
 def test_the_search_for_saturation_tells_what_held(tmp_path: Path) -> None:
-    search = (*PATIENT, "--shape", "saturation", "--rate", "20", "--step", "1", "--duration", "5")
+    search = (*PATIENT, "--shape", "saturation", "--rate", "20", "--step", "1", "--duration", "2.5")
     with fake_gateway() as served:
         ended = run("--host", served.host, *search, "--verdict", str(tmp_path / "verdict.json"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
