@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 # OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: up setup test lint types protos proto-lint proto-drift imports audit sbom format clean
+.PHONY: up setup load test lint types protos proto-lint proto-drift imports audit sbom format clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it
 	@$(BIN)/explore --home $(VAR) quickstart
@@ -24,6 +24,15 @@ $(STAMP): pyproject.toml
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) --editable ".[dev]"
 	@touch $@
+
+# Of `make load`; the environment's HOST is the name of the machine, so only `make load HOST=…` counts.
+HOST = 127.0.0.1:50050
+RATE = 20
+DURATION = 60
+
+load: setup  ## requests at RATE a second for DURATION seconds on the stack at HOST, which must run; fails if the SLO is missed
+	@mkdir -p $(VAR)
+	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) --rate $(RATE) --duration $(DURATION) --html $(VAR)/load.html
 
 # What is asked with deadlines runs alone, all else on every core. `pytest` alone runs the same tests, one after the other.
 test: setup  ## real servers, real Valkey, real ONNX sessions

@@ -1,0 +1,173 @@
+"""What does a stack need to serve so many pages? Costs of a page, measured; what the queues add, simulated; the rest is arithmetic.
+
+Measures CPU per page of each process, calls alone and joined, bytes of every hop, and memory per media. A simulation of the queues
+(benchmarks/queueing.py) predicts p50 and p99 at 50 and 80 % of saturation, and locust says how far off it is.
+`python -m benchmarks.capacity [--quick] [--home HOME]`
+`python -m benchmarks.capacity --write-doc` puts the figures of the last full run into docs/capacity.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.capacity_doc import tables_of, write_doc
+from benchmarks.capacity_memory import measured_memory
+from benchmarks.capacity_model import by_utilisation, line_of, predicted_ms
+from benchmarks.capacity_plan import Assumptions
+from benchmarks.capacity_stages import Costs, measured_costs
+from benchmarks.load_stack import Locust, Ran, planned, started, trained_workspace, users_file
+from benchmarks.report import RESULTS, TABLES, Check, Result, at_most, command_line, finish
+from cli.progress import Steps, steps
+from cli.stack import RunningStack
+from cli.workspace import Workspace
+from gateway.config import GatewayConfig
+from loadtests.traffic import DEFAULT as DEFAULT_TRAFFIC
+from training.datasets import load
+
+NAME = "capacity"
+SHARES = (0.5, 0.8)  # of saturation, where the simulation is held against locust
+UTILISATIONS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
+MOST_ERROR = 0.3
+DEADLINE_S = float(GatewayConfig.model_fields["deadline_s"].default)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything; lengths of locust's runs in seconds."""
+
+    pages: int
+    recorded: int
+    media: int
+    simulated: int
+    step_s: float
+    search_s: float
+    run_s: float
+
+
+FULL = Size(500, 96, 1_000_000, 20_000, 15.0, 300.0, 120.0)
+QUICK = Size(40, 16, 200_000, 2_000, 2.0, 8.0, 4.0)
+
+
+def main() -> int:
+    """Measures, prints the tables and writes the result; exit status 1 if a check fails. Or writes the document."""
+    arguments = _arguments()
+    assumed = Assumptions(**{field.name: getattr(arguments, field.name) for field in fields(Assumptions)})
+    if arguments.write_doc:
+        file = RESULTS / f"{NAME}.json"
+        if not file.exists():
+            raise SystemExit(f"there is no {file.name} yet: run `python -m benchmarks.capacity` on a quiet machine")
+        write_doc(json.loads(file.read_text("utf-8")), assumed)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="explore-capacity-") as directory:
+        workspace = trained_workspace(arguments.home, Path(directory))
+        figures = _measured(workspace, Path(directory), QUICK if arguments.quick else FULL)
+    name = f"{NAME}_quick" if arguments.quick else NAME
+    result = Result(name, command_line("benchmarks.capacity"), figures, _checks(figures), tables_of(figures, assumed))
+    return finish(result, tables=None if arguments.quick else TABLES)
+
+
+def _measured(workspace: Workspace, scratch: Path, size: Size) -> dict[str, Any]:
+    users = load(workspace.current_dataset()).users["user_id"].to_list()
+    asking = [users[number % len(users)] for number in range(size.pages)]
+    with started(workspace, scratch / "stack") as running, steps() as progress:
+        with progress.step("what pages cost"):
+            costs = measured_costs(workspace, running, scratch / "recorded", asking, size.recorded)
+        with progress.step("memory per media"):
+            memory = measured_memory(
+                planned(workspace, scratch / "media", running.ports), scratch / "media", size.media
+            )
+        loads = _loaded(workspace, running, scratch, size, progress)
+        with progress.step("simulating"):
+            figures = _simulated(costs, loads, size)
+    calls = {name: [cost.request_bytes, cost.response_bytes] for name, cost in costs.stages.items()}
+    calls["gateway"] = [costs.request_bytes, costs.response_bytes]
+    return {**figures, "costs": asdict(costs), "memory": memory, "bytes": calls}
+
+
+def _loaded(
+    workspace: Workspace, running: RunningStack, scratch: Path, size: Size, progress: Steps
+) -> tuple[int, dict[float, Ran]]:
+    """Saturation in pages a second, and a run at each share of it. Only pages are asked for, since only they are simulated."""
+    traffic = scratch / "pages.yaml"
+    table = yaml.safe_load(DEFAULT_TRAFFIC.read_text("utf-8"))
+    traffic.write_text(yaml.safe_dump({**table, "requests": {"open": 0.7, "page_on": 0.3}}), "utf-8")
+    locust = Locust(running, users_file(workspace, scratch), scratch, DEADLINE_S)
+    pages = ("--traffic", str(traffic))
+    with progress.step("looking for saturation"):
+        found = locust.run(size.search_s, *pages, "--shape", "saturation", "--step", str(size.step_s), "--rate", "10")
+    saturation = int(found.verdict["saturation"])
+    if not saturation:
+        raise RuntimeError(f"the stack holds no rate: {found.verdict}")
+    runs = {}
+    for share in SHARES:
+        rate = max(int(share * saturation), 1)
+        with progress.step(f"{rate} pages/s"):
+            runs[share] = locust.run(size.run_s, *pages, "--rate", str(rate))
+    return saturation, runs
+
+
+def _simulated(costs: Costs, loads: tuple[int, dict[float, Ran]], size: Size) -> dict[str, Any]:
+    saturation, runs = loads
+    low, high = (runs[share] for share in SHARES)
+    line = line_of(costs, _client_ms(low, high))
+    rows = []
+    for share, ran in runs.items():
+        found = ran.verdict["figures"]
+        rate = found["requests"] / ran.seconds
+        predicted = predicted_ms(line, rate, size.simulated, cores=len(os.sched_getaffinity(0)))
+        measured = {"p50": found["page_p50_ms"], "p99": found["page_p99_ms"]}
+        error = {at: predicted[at] / measured[at] - 1 for at in measured}
+        rows.append({"share": share, "rate": rate, "measured": measured, "simulated": predicted, "error": error})
+    cpu_ms = {name: used_s * 1e3 / high.verdict["figures"]["pages_full"] for name, used_s in high.cpu_s.items()}
+    return {
+        "saturation": saturation,
+        "client_ms": _client_ms(low, high),
+        "cpu_ms_at_load": cpu_ms,
+        "load": rows,
+        "by_utilisation": [
+            {"utilisation": share, **found}
+            for share, found in by_utilisation(costs, UTILISATIONS, size.simulated).items()
+        ],
+    }
+
+
+def _client_ms(low: Ran, high: Ran) -> float:
+    """CPU of locust per request. Two runs of one length differ in requests, but not in what its start takes."""
+    requests = high.verdict["figures"]["requests"] - low.verdict["figures"]["requests"]
+    slope_s = (high.client_cpu_s - low.client_cpu_s) / requests if requests > 0 else 0.0
+    return max(slope_s, 0.0) * 1e3
+
+
+def _checks(figures: dict[str, Any]) -> list[Check]:
+    return [
+        at_most(f"error of the simulated {at} at {row['share']:.0%} of saturation", abs(row["error"][at]), MOST_ERROR)
+        for row in figures["load"]
+        for at in ("p50", "p99")
+    ]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few pages, seconds of load")
+    parser.add_argument("--home", type=Path, help="a workspace with an active bundle; a tiny world is made if left out")
+    parser.add_argument(
+        "--write-doc", action="store_true", help="measures nothing: puts the last results into the document"
+    )
+    for field in fields(Assumptions):
+        name = "--" + field.name.replace("_", "-")
+        parser.add_argument(
+            name, type=float, default=field.default, help=f"an assumption; {field.default:g} if left out"
+        )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
