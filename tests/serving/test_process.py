@@ -90,7 +90,9 @@ async def test_process_becomes_ready_and_drains_on_sigterm(environment: dict[str
         assert (response.bundle_version, response.score) == (version, b"\x00\x00\x40\x40")
         telemetry = (await logged(child, "stopped"))["telemetry"]
         assert await child.wait() == 0
-    assert ("/explore.v1.RankingService/Rank", "OK", 1) in [(t["name"], t["outcome"], t["count"]) for t in telemetry]
+    assert ("/explore.v1.RankingService/Rank", "OK", 1) in [
+        (*line["labels"].values(), line["count"]) for line in telemetry
+    ]
 
 
 async def test_second_signal_ends_the_process_at_once(environment: dict[str, str], tmp_path: Path) -> None:
