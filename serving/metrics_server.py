@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from serving.errors import BindError
 
 PATH = "/metrics"
+_CLOSES_WITHIN_S = 0.1
 _PATIENCE_S = 10.0  # with a client that sends or takes nothing
 
 _log = logging.getLogger(__name__)
@@ -38,12 +40,13 @@ class MetricsServer:
             problem = f"cannot show metrics on {address}: in use, or no address of this machine"
             raise BindError(problem) from error
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        serve = partial(self._server.serve_forever, poll_interval=_CLOSES_WITHIN_S)
+        self._thread = threading.Thread(target=serve, name="metrics", daemon=True)
         self._thread.start()
         _log.info("metrics listening", extra={"listen": address, "port": self.port})
 
     def close(self) -> None:
-        """Ends it; blocks for half a second at most, so not for the event loop."""
+        """Ends it; blocks for a moment, so not for the event loop."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

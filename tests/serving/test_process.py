@@ -141,3 +141,36 @@ async def test_mistyped_variable_is_warned_about(environment: dict[str, str]) ->
         warning = await logged(child, "unknown setting")
     assert warning["message"] == "unknown setting EXPLORE_DRAIN, did you mean EXPLORE_DRAIN_S?"
     assert warning["level"] == "WARNING"
+
+
+async def test_a_taken_metrics_port_ends_with_status_1_and_one_line(environment: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with process({**environment, "EXPLORE_METRICS_LISTEN": address}) as child:
+            _, stderr = await child.communicate()
+    (line,) = [json.loads(line) for line in stderr.decode().splitlines() if "not a setting" not in line]
+    assert child.returncode == 1
+    assert line["message"] == (f"cannot start: cannot show metrics on {address}: in use, or no address of this machine")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("METRICS_LISTEN", "9464", "must be HOST:PORT"),
+        ("OTLP_ENDPOINT", "collector:4317", "must be http://HOST:PORT or https://HOST:PORT"),
+        ("OTLP_ENDPOINT", "http://collector", "must be http://HOST:PORT or https://HOST:PORT"),
+        ("TRACE_SHARE", "1.5", "less than or equal to 1"),
+        ("TRACE_SHARE", "nan", "greater than or equal to 0"),
+    ],
+)
+async def test_a_wrong_telemetry_setting_is_named(
+    environment: dict[str, str], name: str, value: str, allowed: str
+) -> None:
+    async with process({**environment, f"EXPLORE_{name}": value}) as child:
+        _, stderr = await child.communicate()
+    assert child.returncode == 2
+    assert stderr.decode().startswith(f"EXPLORE_{name}={value!r}: ")
+    assert allowed in stderr.decode()
+    assert len(stderr.decode().splitlines()) == 1
