@@ -94,8 +94,7 @@ def record(page: Page, trace: Trace, telemetry: Telemetry) -> None:
         telemetry.count(CANDIDATES, run.stage, "out", by=run.candidates_out)
     for stage, score_N in trace.scores.items():
         telemetry.observe_all(SCORES, score_N, stage)
-        if unscored := int(np.count_nonzero(np.isnan(score_N))):
-            telemetry.count(UNSCORED, stage, by=unscored)
+        telemetry.count(UNSCORED, stage, by=int(np.count_nonzero(np.isnan(score_N))))
     value_K = np.array([item.value for item in page.items if item.value is not None], np.float64)
     telemetry.observe_all(SCORES, value_K, "page")
     for entry in trace.degradations:

@@ -36,11 +36,11 @@ WAIT = Measure(
     "explore_admission_wait_seconds",
     'Time that calls waited for their turn; outcome "ok" was let in, "overloaded" and "expired" were sent away.',
     "histogram",
-    ("service", "outcome"),
+    ("grpc_service", "outcome"),
 )
-LIMIT = Measure("explore_admission_limit", "Calls that may run at a time now, as learnt.", "gauge", ("service",))
-RUNNING = Measure("explore_admission_in_flight", "Calls that run now.", "gauge", ("service",))
-QUEUED = Measure("explore_admission_queue_length", "Calls that wait for their turn now.", "gauge", ("service",))
+LIMIT = Measure("explore_admission_limit", "Calls that may run at a time now, as learnt.", "gauge", ("grpc_service",))
+RUNNING = Measure("explore_admission_in_flight", "Calls that run now.", "gauge", ("grpc_service",))
+QUEUED = Measure("explore_admission_queue_length", "Calls that wait for their turn now.", "gauge", ("grpc_service",))
 
 _log = logging.getLogger(__name__)
 

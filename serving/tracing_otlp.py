@@ -8,6 +8,7 @@ happens in a thread of the SDK with a bounded queue: a collector that is away co
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from serving.tracing import NO_SPAN, UNTRACED, Attributes, Headers, Kind, Span, UnrecordedSpan, rpc
 
-_EXPORT_S = 5.0  # for one batch of spans
-_FLUSH_MS = 3_000  # for what waits when the process ends
+_EXPORT_S = 2.0  # for one batch of spans
+_FLUSH_S = 2.0  # for what waits when the process ends; an export that is under way then may take its time
 _KINDS = {
     Kind.INTERNAL: trace.SpanKind.INTERNAL,
     Kind.CLIENT: trace.SpanKind.CLIENT,
@@ -119,14 +120,27 @@ class OtlpTracer:
 
     async def close(self) -> None:
         """Sends what waits, within some seconds, and ends the thread."""
-        await asyncio.to_thread(self._provider.force_flush, _FLUSH_MS)
         await asyncio.to_thread(self._provider.shutdown)
+
+
+class _Batches(BatchSpanProcessor):
+    """The SDK's, but its end is bounded: with a collector that is away, it would try every batch that waits for its full time."""
+
+    def __init__(self, exporter: OTLPSpanExporter) -> None:
+        super().__init__(exporter)
+        self._last_call = threading.Timer(_FLUSH_S, exporter.shutdown)
+        self._last_call.daemon = True
+
+    def shutdown(self) -> None:
+        """Sends what waits, as far as there is time."""
+        self._last_call.start()
+        super().shutdown()
+        self._last_call.cancel()
 
 
 def to_collector(endpoint: str) -> SpanProcessor:
     """Batches for the collector at http://HOST:PORT, or https:// with the certificates that the machine trusts."""
-    exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=_EXPORT_S)
-    return BatchSpanProcessor(exporter)
+    return _Batches(OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=_EXPORT_S))
 
 
 def _ids(context: trace.SpanContext) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc.aio
@@ -50,8 +51,10 @@ class ObservedStack:
 
 
 @asynccontextmanager
-async def observed_stack(root: Path, valkey_url: str, **settings: Any) -> AsyncIterator[ObservedStack]:
-    """Runs all five with these settings. What they had to send is sent when the block has ended."""
+async def observed_stack(
+    root: Path, valkey_url: str, gateway: Mapping[str, Any] = MappingProxyType({}), **settings: Any
+) -> AsyncIterator[ObservedStack]:
+    """Runs all five with these settings, the gateway with more. What they had to send is sent when the block has ended."""
     version = publish(root / "bundles").version
     (root / "sourcing.igql").write_text("user.trending()")
     told = {"listen": "127.0.0.1:0", "bundle_root": root / "bundles", "drain_s": 0.01, **settings}
@@ -80,8 +83,8 @@ async def observed_stack(root: Path, valkey_url: str, **settings: Any) -> AsyncI
             config = config_class(**{**told, "metrics_listen": free_address()})
             addresses[f"{stage}_address"] = await started(config, ranker(stage))
         calm = {"deadline_s": 30.0, "state_timeout_s": 10.0, "clock": "data", "valkey_url": valkey_url}
-        gateway = GatewayConfig(**{**calm, **addresses, **told, "metrics_listen": free_address()})
-        found.channel = await stack.enter_async_context(open_channel(await started(gateway, build_gateway)))
+        public = GatewayConfig(**{**calm, **addresses, **told, "metrics_listen": free_address(), **gateway})
+        found.channel = await stack.enter_async_context(open_channel(await started(public, build_gateway)))
         yield found
 
 

@@ -245,7 +245,7 @@ async def test_telemetry_says_how_long_calls_waited_and_what_became_of_them() ->
     await second.end()
     lines = {line.labels["outcome"]: (line.count, line.mean_s) for line in telemetry.snapshot()}
     assert lines == {"ok": (2, 0.25), "overloaded": (1, 0.0)}
-    assert {(line.measure, line.labels["service"]) for line in telemetry.snapshot()} == {(WAIT.name, "svc")}
+    assert {(line.measure, line.labels["grpc_service"]) for line in telemetry.snapshot()} == {(WAIT.name, "svc")}
 
 
 async def test_a_door_shows_who_runs_and_who_waits() -> None:

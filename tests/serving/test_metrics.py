@@ -24,6 +24,7 @@ def shown(telemetry: MemoryTelemetry) -> CollectorRegistry:
 
 
 def samples(telemetry: MemoryTelemetry) -> dict[tuple[str, tuple[str, ...]], float]:
+    """By name and label values, in the order of the labels' names."""
     families = parse(generate_latest(shown(telemetry)).decode())
     return {(each.name, tuple(each.labels.values())): each.value for family in families for each in family.samples}
 
@@ -35,10 +36,10 @@ def test_a_histogram_is_cumulative_and_has_its_sum() -> None:
     found = samples(telemetry)
     labels = ("/s/M", "OK")
     name = CALL.name
-    assert found[f"{name}_bucket", (*labels, "0.0001")] == 1
-    assert found[f"{name}_bucket", (*labels, "0.0015849")] == 3
-    assert found[f"{name}_bucket", (*labels, "10.0")] == 3
-    assert found[f"{name}_bucket", (*labels, "+Inf")] == found[f"{name}_count", labels] == 4
+    assert found[f"{name}_bucket", ("0.0001", *labels)] == 1
+    assert found[f"{name}_bucket", ("0.0015849", *labels)] == 3
+    assert found[f"{name}_bucket", ("10.0", *labels)] == 3
+    assert found[f"{name}_bucket", ("+Inf", *labels)] == found[f"{name}_count", labels] == 4
     assert found[f"{name}_sum", labels] == pytest.approx(60.00245)
 
 
@@ -47,7 +48,7 @@ def test_a_histogram_of_negative_values_has_no_sum_which_could_fall() -> None:
     for score in (-5.0, 0.5, math.nan):
         telemetry.observe(SCORES, score, "rank")
     found = samples(telemetry)
-    assert found["explore_test_score_bucket", ("rank", "+Inf")] == 2
+    assert found["explore_test_score_bucket", ("+Inf", "rank")] == 2
     assert ("explore_test_score_sum", ("rank",)) not in found
 
 
@@ -66,7 +67,7 @@ def test_histograms_of_several_sources_add_up() -> None:
     other = Histogram(SCORES.bounds)
     other.add(-0.5)
     telemetry.watch(lambda: [Reading(SCORES, other.copy(), ("rank",))])
-    assert samples(telemetry)["explore_test_score_bucket", ("rank", "+Inf")] == 2
+    assert samples(telemetry)["explore_test_score_bucket", ("+Inf", "rank")] == 2
 
 
 def test_openmetrics_has_the_trace_of_an_observation() -> None:

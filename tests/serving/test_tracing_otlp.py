@@ -78,7 +78,9 @@ def test_what_is_not_recorded_hands_on_that_it_is_not() -> None:
     with tracing.running(recorded.begin()) as span, tracing.step("a"), tracing.calling("s/M", "h:1", "first"):
         assert tracing.current() is span
         assert tracing.sampled_trace_id() == ""
-        assert tracing.outgoing()["metadata"] == (("traceparent", f"00-{span.trace_id}-{span.span_id}-00"),)
+        ((name, header),) = tracing.outgoing()["metadata"]
+        assert (name, header[:-2]) == ("traceparent", f"00-{span.trace_id}-{span.span_id}-")
+        assert int(header[-2:], 16) & 1 == 0  # the flag that says that it is recorded
     assert recorded.ended() == {}
 
 
