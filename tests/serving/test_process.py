@@ -162,7 +162,7 @@ async def test_a_taken_metrics_port_ends_with_status_1_and_one_line(environment:
         ("OTLP_ENDPOINT", "collector:4317", "must be http://HOST:PORT or https://HOST:PORT"),
         ("OTLP_ENDPOINT", "http://collector", "must be http://HOST:PORT or https://HOST:PORT"),
         ("TRACE_SHARE", "1.5", "less than or equal to 1"),
-        ("TRACE_SHARE", "nan", "greater than or equal to 0"),
+        ("TRACE_SHARE", "nan", "less than or equal to 1"),
     ],
 )
 async def test_a_wrong_telemetry_setting_is_named(
