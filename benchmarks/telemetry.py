@@ -54,6 +54,7 @@ _STEADY = {
     "FUNNEL_LOG_SHARE": "0",
 }
 _TIMEOUT_S = 30.0
+_TRACED = (("traceparent", f"00-{'1' * 32}-{'1' * 16}-01"),)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,12 @@ class _Stack:
         self.cpu_ms.append((self.cpu_s() - before) * 1e3 / max(pages, 1))
         self.spoilt += spoilt
 
+    def page_traced_by_its_caller(self, user: str) -> None:
+        """One page whose trace is recorded whatever the share: few pages in a hundred may be none."""
+        with grpc.insecure_channel(self.running.ports.address("gateway")) as channel:
+            stub: Any = ExploreServiceStub(channel)
+            stub.GetFeed(GetFeedRequest(user_id=user, preview=True), timeout=_TIMEOUT_S, metadata=_TRACED)
+
     def _scrape(self, over: threading.Event) -> None:
         while not over.wait(SCRAPE_S if self.scrapes else 1.0):  # the first one soon, also in a short turn
             for address in self.metrics:
@@ -181,6 +188,8 @@ def _measured(workspace: Workspace, scratch: Path, lengths: Lengths, every: bool
                 for each in order if turn % 2 else order[::-1]:
                     each.turn(users, lengths.turn_s)
                 report(turn + 1, lengths.turns)
+        for each in variants.values():
+            each.page_traced_by_its_caller(users[0])
     off = np.array(variants["off"].pages_s)
     return {
         "trace_share": shares["on"],
