@@ -134,7 +134,7 @@ class _Batches(BatchSpanProcessor):
     def shutdown(self) -> None:
         """Sends what waits, as far as there is time."""
         self._last_call.start()
-        super().shutdown()
+        super().shutdown()  # type: ignore[no-untyped-call]
         self._last_call.cancel()
 
 
