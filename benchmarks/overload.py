@@ -37,7 +37,7 @@ _NORMAL = 2.0  # times the p90 of a lone caller: a page that takes longer is not
 _RECOVERY_S = 4.0
 _NEVER_MS = 1e6  # stands for the latency of pages that never came
 _GRACE_S = 30.0  # a phase that takes so much longer than it should has hung
-GATEWAY_CALL, GATEWAY_DOOR = "/explore.v1.ExploreService/GetFeed", "admission explore.v1.ExploreService"
+GATEWAY_CALL, GATEWAY_DOOR = "/explore.v1.ExploreService/GetFeed", "explore.v1.ExploreService"
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,8 @@ def _degraded_share(phase: dict[str, Any]) -> float:
 def _server_figures(log: Path) -> dict[str, Any]:
     """What the gateway measured itself, in the last words that it logged. Its p99 is the upper bound of a histogram's bucket."""
     words = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.startswith("{")]
-    lines = {(line["name"], line["outcome"]): line for line in words[-1]["telemetry"]}
-    shed, decided = lines[GATEWAY_CALL, "RESOURCE_EXHAUSTED"], lines[GATEWAY_DOOR, "Overloaded"]
+    lines = {tuple(line["labels"].values()): line for line in words[-1]["telemetry"]}
+    shed, decided = lines[GATEWAY_CALL, "RESOURCE_EXHAUSTED"], lines[GATEWAY_DOOR, "overloaded"]
     return {
         "shed": shed["count"],
         "shed_mean_ms": shed["mean_s"] * 1e3,

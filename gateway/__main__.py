@@ -30,6 +30,7 @@ from gateway.feedback import Clocks, FeedbackServicer, nothing_logged
 from gateway.funnel_files import FilesConfig, FunnelFiles
 from gateway.funnel_log import FunnelLog
 from gateway.funnel_pass import FunnelPass
+from gateway.measures import connection_readings
 from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import AfterPage, Pipeline, no_log
@@ -63,8 +64,8 @@ _log = logging.getLogger(__name__)
 class Gateway:
     """Channels, state client and the pipeline of the current bundle."""
 
-    def __init__(self, config: GatewayConfig) -> None:
-        self._config = config
+    def __init__(self, config: GatewayConfig, telemetry: Telemetry) -> None:
+        self._config, self._telemetry = config, telemetry
         self._valkey = open_client(config.state_url)
         self._store = UserStateStore(self._valkey, config.exposure_memory_s)
         writes = DurableWrites(self._valkey, config.feedback_durability, config.feedback_timeout_s)
@@ -109,7 +110,9 @@ class Gateway:
         )
 
     def _register(self, server: grpc.aio.Server) -> None:
-        add_ExploreServiceServicer_to_server(ExploreServicer(self._choice, self._config, self._now), server)
+        add_ExploreServiceServicer_to_server(
+            ExploreServicer(self._choice, self._config, self._now, self._telemetry), server
+        )
         forget_logged = nothing_logged if self._funnel_log is None else self._funnel_log.forget
         feedback = FeedbackServicer(self._journal, Clocks(self._now, wall_clock), forget_logged)
         add_FeedbackServiceServicer_to_server(feedback, server)
@@ -167,7 +170,9 @@ class Gateway:
             FilesConfig(config.funnel_log, config.funnel_log_mb * 1_000_000, config.funnel_log_requests)
         )
         funnel_pass = FunnelPass(config.funnel, self._rankers, config.funnel_log_deadline_s)
-        return FunnelLog(files, funnel_pass, config.funnel_log_share, config.funnel_log_roll_s)
+        log = FunnelLog(files, funnel_pass, config.funnel_log_share, config.funnel_log_roll_s)
+        self._telemetry.watch(log.readings)
+        return log
 
     def _note(self) -> str:
         watched = (self._takedowns, self._clients, self._tls)
@@ -187,6 +192,7 @@ class Gateway:
     def _connect(self, stage: str, addresses: str) -> StageConnection:
         connection = StageConnection(stage, addresses, self._config.calls, self._config.max_message_bytes, self._tls)
         self._connections.append(connection)
+        self._telemetry.watch(lambda: connection_readings(connection))
         return connection
 
     async def _close(self) -> None:
@@ -198,7 +204,7 @@ class Gateway:
 
 def build(config: GatewayConfig, telemetry: Telemetry) -> Service:
     """The gateway as a service."""
-    return Gateway(config).service()
+    return Gateway(config, telemetry).service()
 
 
 if __name__ == "__main__":

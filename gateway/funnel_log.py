@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,12 +20,23 @@ from gateway.funnel_files import NO_POSITION, FunnelFiles, FunnelRecord
 from gateway.funnel_pass import FunnelPass
 from gateway.page import DIVERSITY
 from gateway.stages import Call
+from serving import tracing
 from serving.columns import CandidateColumns, Int64
 from serving.errors import CallError
+from serving.telemetry import Measure, Reading
 from serving.worker import Worker
 
 _log = logging.getLogger(__name__)
 _BUCKETS = 1_000_000
+
+LOGGED = Measure(
+    "explore_funnel_log_requests_total",
+    "Sampled requests: logged; dropped, as another one was being logged; failed, as a stage gave no answer; lost by the disk after"
+    " they were logged.",
+    "counter",
+    ("outcome",),
+)
+LOG_BYTES = Measure("explore_funnel_log_size_bytes", "Size of the funnel log on disk.", "gauge")
 
 
 class FunnelLog:
@@ -70,6 +81,14 @@ class FunnelLog:
         parts += [f"{files.lost} of them refused by the disk"] if files.lost else []
         return f"funnel log: {', '.join(parts)}"
 
+    def readings(self) -> Iterator[Reading]:
+        """As `note`, for programs."""
+        yield Reading(LOGGED, self.logged, ("logged",))
+        yield Reading(LOGGED, self.dropped, ("dropped",))
+        yield Reading(LOGGED, self.failed, ("failed",))
+        yield Reading(LOGGED, self._files.lost, ("lost",))
+        yield Reading(LOG_BYTES, self._files.bytes_on_disk)
+
     async def forget(self, user_id: str) -> int:
         """Removes all rows of a user, also of a request that is being logged now; returns how many.
 
@@ -100,7 +119,8 @@ class FunnelLog:
         self, call: Call, candidates: CandidateColumns, items: Sequence[FeedItem], clock_start_ms: int | None
     ) -> None:
         try:
-            judged = await self._pass.judge(call, candidates)
+            with tracing.step("funnel_log"):
+                judged = await self._pass.judge(call, candidates)
             if judged[Stage.RERANK].feature_NF is None:
                 self._fail("rerank: returns no features")
                 return

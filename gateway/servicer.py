@@ -14,6 +14,7 @@ from gateway.experiments.choice import Choice
 from gateway.feed import Degradation as DegradationRecord
 from gateway.feed import FeedItem as Item
 from gateway.feed import FeedRequest, Page
+from gateway.measures import record
 from gateway.trace import Trace
 from protos.explore.v1.feed_pb2 import (
     Degradation,
@@ -23,8 +24,10 @@ from protos.explore.v1.feed_pb2 import (
     GetFeedResponse,
 )
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceServicer
+from serving import tracing
 from serving.deadline import Budget
 from serving.errors import InvalidArgument
+from serving.telemetry import Telemetry
 from serving.wire.contexts import MAX_USER_ID
 
 MAX_SURFACE = 64
@@ -34,18 +37,20 @@ DEFAULT_SURFACE = "explore"
 class ExploreServicer(ExploreServiceServicer):
     """One page per call."""
 
-    def __init__(self, choice: Choice, config: GatewayConfig, clock: Clock) -> None:
-        self._choice, self._config, self._clock = choice, config, clock
+    def __init__(self, choice: Choice, config: GatewayConfig, clock: Clock, telemetry: Telemetry) -> None:
+        self._choice, self._config, self._clock, self._telemetry = choice, config, clock, telemetry
 
     async def GetFeed(
         self, request: GetFeedRequest, context: grpc.aio.ServicerContext[GetFeedRequest, GetFeedResponse]
     ) -> GetFeedResponse:
         """The next page for a user."""
         feed_request = parse(request, self._config, self._clock())
+        tracing.name_request(feed_request.request_id)
         pipeline, policy = self._choice.choose(feed_request.user_id)  # this call keeps this bundle to its end
         trace = Trace(request.debug)
         budget = Budget.of_call(context, self._config.deadline_s, reserve=self._config.page_reserve)
         page = await pipeline.page(feed_request, policy, budget, trace)
+        record(page, trace, self._telemetry)
         return respond(page, feed_request, trace)
 
 

@@ -14,17 +14,21 @@ from numpy.typing import NDArray
 from gateway.diversity import Selection, discounted
 from gateway.feed import Degradation, Reason, Standing
 from protos.explore.v1.retrieval_pb2 import SourceReport
+from serving import tracing
 from serving.columns import CandidateColumns
+
+OK = "ok"  # outcome of a step that did not degrade the page
 
 
 @dataclass
 class StageRun:
-    """One stage as the gateway saw it, the network included."""
+    """One step of a request as the gateway saw it, the network included."""
 
     stage: str
-    candidates_in: int
+    candidates_in: int = 0
     candidates_out: int = 0
     elapsed_us: int = 0
+    outcome: str = OK  # or the reason of the first degradation that it brought
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ class Trace:
 
     debug: bool
     degradations: list[Degradation] = field(default_factory=list)
-    runs: list[StageRun] = field(default_factory=list)
+    runs: list[StageRun] = field(default_factory=list)  # of the steps that narrow candidates
+    steps: list[StageRun] = field(default_factory=list)  # all of them
+    scores: dict[str, NDArray[np.float32]] = field(
+        default_factory=dict
+    )  # by stage, of all that it scored; NaN: it did not
     sourced: CandidateColumns | None = None
     placements: dict[int, list[Placement]] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
@@ -91,25 +99,42 @@ class Trace:
                 self.dropped[media_id] = f"{stage}: lost, kept the first {keep} of the stage before"
 
     @contextmanager
+    def step(self, run: StageRun) -> Iterator[StageRun]:
+        """Times one step, which is a span of the request's trace."""
+        degraded, start_ns = len(self.degradations), time.perf_counter_ns()
+        self.steps.append(run)
+        with tracing.step(run.stage) as span:
+            try:
+                yield run
+            finally:
+                run.elapsed_us = (time.perf_counter_ns() - start_ns) // 1000
+                if len(self.degradations) > degraded:
+                    run.outcome = self.degradations[degraded].reason.name.lower()
+                    span.fail(run.outcome)
+
+    @contextmanager
     def timed(self, stage: str, candidates_in: int) -> Iterator[StageRun]:
-        """Times one stage; the block sets `candidates_out`."""
-        run = StageRun(stage, candidates_in)
-        start_ns = time.perf_counter_ns()
-        try:
-            yield run
-        finally:
-            run.elapsed_us = (time.perf_counter_ns() - start_ns) // 1000
-            self.runs.append(run)
+        """Times a step that narrows candidates; the block sets `candidates_out`."""
+        with self.step(StageRun(stage, candidates_in)) as run:
+            try:
+                yield run
+            finally:
+                self.runs.append(run)
+                span = tracing.current()
+                span.set("explore.candidates_in", candidates_in)
+                span.set("explore.candidates_out", run.candidates_out)
 
     def source(self, candidates: CandidateColumns) -> None:
         """Records what sourcing brought, in its order."""
         self.sourced = candidates
+        self.scores["retrieval"] = candidates.score_N
         if self.debug:
             for rank, media_id in enumerate(candidates.media_id_N.tolist()):
                 self.placements[media_id] = [Placement("retrieval", rank, _score(candidates, rank), {})]
 
     def place(self, stage: str, before: Standing, after: Standing, keep: int) -> None:
-        """Records how a stage ordered the candidates and why those that end here do. `after` is the whole order, uncut."""
+        """Records how a stage ordered the candidates and why those that end here do. With debug, `after` is the whole order."""
+        self.scores[stage] = after.candidates.score_N
         if not self.debug:
             return
         media, scored = after.candidates.media_id_N.tolist(), len(after.candidates)

@@ -13,12 +13,13 @@ from features.context import UserContexts, newest
 from features.exposures import Exposure
 from features.user_state import EMPTY, UserState, UserStateStore
 from gateway.feed import FeedRequest, Reason
-from gateway.trace import Trace
+from gateway.trace import StageRun, Trace
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.deadline import Budget
 from serving.wire import SeenMedia, encode_contexts
 
-STATE = "user_state"  # name in degradations and telemetry
+STATE = "user_state"  # name in degradations
+READ, WRITE = "user_state_read", "user_state_write"  # names in telemetry
 _LOAD_SHARE = 0.4  # of the time that a request has left, at most: a store that hangs leaves the stages some
 _REMEMBER_SHARE = 0.5  # of the time left after the page was made: it must still be sent
 
@@ -58,25 +59,28 @@ class Users:
     async def load(self, request: FeedRequest, budget: Budget, trace: Trace) -> FeedUser:
         """The user; one without history if the store cannot be read, and then the trace says so."""
         state, timeout_s = EMPTY, min(self._timeout_s, budget.share(_LOAD_SHARE))
-        try:
-            state = await asyncio.wait_for(self._store.read(request.user_id), timeout_s)
-        except TimeoutError:
-            trace.degrade(STATE, Reason.DEADLINE, f"no answer within {timeout_s * 1000:.0f} ms; page is not personal")
-        except (valkey.exceptions.ValkeyError, OSError) as error:
-            trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; page is not personal")
+        with trace.step(StageRun(READ)):
+            try:
+                state = await asyncio.wait_for(self._store.read(request.user_id), timeout_s)
+            except TimeoutError:
+                detail = f"no answer within {timeout_s * 1000:.0f} ms; page is not personal"
+                trace.degrade(STATE, Reason.DEADLINE, detail)
+            except (valkey.exceptions.ValkeyError, OSError) as error:
+                trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; page is not personal")
         return _at_request(state, request)
 
     async def remember(self, request: FeedRequest, exposure: Exposure, budget: Budget, trace: Trace) -> None:
         """Marks a page as shown. If that fails, later pages of this feed still know it from their token."""
         if len(exposure.media_id_K) == 0:
             return
-        try:
-            timeout_s = min(self._timeout_s, budget.remaining() * _REMEMBER_SHARE)
-            await asyncio.wait_for(self._store.remember(exposure), timeout_s)
-        except TimeoutError:
-            trace.degrade(STATE, Reason.DEADLINE, "the page was not remembered; a new feed may repeat it")
-        except (valkey.exceptions.ValkeyError, OSError) as error:
-            trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; a new feed may repeat this page")
+        with trace.step(StageRun(WRITE)):
+            try:
+                timeout_s = min(self._timeout_s, budget.remaining() * _REMEMBER_SHARE)
+                await asyncio.wait_for(self._store.remember(exposure), timeout_s)
+            except TimeoutError:
+                trace.degrade(STATE, Reason.DEADLINE, "the page was not remembered; a new feed may repeat it")
+            except (valkey.exceptions.ValkeyError, OSError) as error:
+                trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; a new feed may repeat this page")
 
 
 def _at_request(state: UserState, request: FeedRequest) -> FeedUser:

@@ -13,8 +13,10 @@ from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.igql.named import UnknownQuery
 from retrieval_svc.sourced import SourcingReports
 from retrieval_svc.together import Part, TooManySources, candidates_of
+from serving import tracing
 from serving.errors import InvalidArgument
 from serving.holder import Holder
+from serving.service_readings import USERS
 from serving.telemetry import Telemetry
 from serving.wire import RetrieveBatch, decode_retrieve_request, encode_candidates
 from serving.worker import MAX_WAITING, Worker
@@ -37,7 +39,8 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         batch = decode_retrieve_request(request)
         self._check_counts(batch)
         held = self._engines.held(batch.bundle_version)
-        parts = await self._retrieve(held.value, batch, context.time_remaining())
+        with tracing.step("source"):
+            parts = await self._retrieve(held.value, batch, context.time_remaining())
         try:
             candidates = candidates_of(parts)
         except TooManySources as error:
@@ -48,6 +51,7 @@ class RetrievalServicer(retrieval_pb2_grpc.RetrievalServiceServicer):
         elapsed = time.perf_counter() - start
         response.elapsed_us = round(elapsed * 1e6)
         self._telemetry.observe_stage(STAGE, "ok", elapsed)
+        self._telemetry.observe(USERS, len(batch.count_B), STAGE)
         return response
 
     async def close(self) -> None:

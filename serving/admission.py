@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from bisect import bisect_right, insort_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -22,7 +22,7 @@ from typing import Any
 from serving.concurrency import ConcurrencyLimit, Outcome, Running
 from serving.deadline import Clock
 from serving.errors import CallError, DeadlineExceeded, Expired, Overloaded
-from serving.telemetry import Telemetry
+from serving.telemetry import Measure, Reading, Telemetry
 
 _ABOUT_ALL = 0.95  # of its time: a call cancelled after that ran late; before, its caller lost interest
 LOW_LATER_S = 0.2
@@ -31,6 +31,16 @@ _HOPELESS = 0.5  # share of calls sent away from which on a retry would only add
 _SHORTEST_PUSHBACK_MS = 20
 _QUIET_S = 10.0  # without a shed call, after which the next one is news again
 DO_NOT_RETRY = -1
+
+WAIT = Measure(
+    "explore_admission_wait_seconds",
+    'Time that calls waited for their turn; outcome "ok" was let in, "overloaded" and "expired" were sent away.',
+    "histogram",
+    ("grpc_service", "outcome"),
+)
+LIMIT = Measure("explore_admission_limit", "Calls that may run at a time now, as learnt.", "gauge", ("grpc_service",))
+RUNNING = Measure("explore_admission_in_flight", "Calls that run now.", "gauge", ("grpc_service",))
+QUEUED = Measure("explore_admission_queue_length", "Calls that wait for their turn now.", "gauge", ("grpc_service",))
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +112,11 @@ class Door:
         """Calls before the door."""
         return len(self._queue)
 
+    def readings(self) -> Iterator[Reading]:
+        """The door as it is now."""
+        found = ((LIMIT, self._limit.limit), (RUNNING, self._limit.running), (QUEUED, len(self._queue)))
+        return (Reading(measure, value, (self._name,)) for measure, value in found)
+
     @asynccontextmanager
     async def pass_through(self, priority: Priority, left_s: float | None) -> AsyncIterator[Passage]:
         """The block runs once there is room for it. `left_s`: until the caller gives up; None if it never does.
@@ -135,10 +150,10 @@ class Door:
             call = await self._enter(priority, left_s)
             outcome = "ok"
         except CallError as error:
-            outcome = type(error).__name__
+            outcome = type(error).__name__.lower()
             raise
         finally:
-            self._telemetry.observe_stage(f"admission {self._name}", outcome, self._now() - start)
+            self._telemetry.observe(WAIT, self._now() - start, self._name, outcome)
         return call
 
     async def _enter(self, priority: Priority, left_s: float) -> Running:

@@ -11,11 +11,14 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.descriptor import Descriptor
 
+from serving import tracing
 from serving.breaker import Outcome
 from serving.call_policy import CallPolicy
 from serving.deadline import Clock
@@ -24,6 +27,7 @@ from serving.hedging import RecentQuantile, first_good
 from serving.interceptors import PUSHBACK
 from serving.replicas import Endpoint, Replicas
 from serving.retry_budget import RetryBudget
+from serving.tracing import Span
 
 Response = TypeVar("Response")
 Method = Callable[[grpc.aio.Channel], Callable[..., Awaitable[Response]]]  # the RPC of a stage, on any channel
@@ -92,6 +96,25 @@ async def attempt(call: Awaitable[Response]) -> Response:
         raise AttemptFailed(grpc.StatusCode.UNAVAILABLE, "the channel was closed") from None
 
 
+async def _told_to(span: Span, call: Awaitable[Response]) -> Response:
+    """As `attempt`; the span learns how it ended."""
+    try:
+        answer = await attempt(call)
+    except AttemptFailed as failed:
+        span.set("rpc.response.status_code", failed.status.name)
+        span.fail(failed.status.name)
+        raise
+    span.set("rpc.response.status_code", grpc.StatusCode.OK.name)
+    return answer
+
+
+@lru_cache
+def _method_that_takes(taken: Descriptor) -> str:
+    """The RPC of a request's message, as no two of ours take the same one."""
+    methods = [method for service in taken.file.services_by_name.values() for method in service.methods]
+    return next(f"{each.containing_service.full_name}/{each.name}" for each in methods if each.input_type is taken)
+
+
 class ChannelCalls:
     """Calls over one channel that somebody else closes: one attempt, no more."""
 
@@ -103,7 +126,7 @@ class ChannelCalls:
         if not timeout_s > 0:
             raise DeadlineExceeded(self._stage, 0.0)
         try:
-            return await attempt(method(self._channel)(request, timeout=timeout_s))
+            return await attempt(method(self._channel)(request, timeout=timeout_s, **tracing.outgoing()))
         except AttemptFailed as failed:
             raise failed.ours(self._stage, timeout_s, request.bundle_version) from failed
 
@@ -112,6 +135,7 @@ class ChannelCalls:
 class _Call:
     """One call while it is under way."""
 
+    method: str  # "package.Service/Method"
     ask: Callable[[grpc.aio.Channel, float], Awaitable[Any]]
     ends: float
     extra: bool = False  # it has had its second attempt
@@ -135,10 +159,10 @@ class StageCalls:
         began = self._now()
 
         def ask(channel: grpc.aio.Channel, left_s: float) -> Awaitable[Response]:
-            return method(channel)(request, timeout=left_s)
+            return method(channel)(request, timeout=left_s, **tracing.outgoing())
 
         first = await self._first(timeout_s)
-        call = _Call(ask, began + timeout_s)
+        call = _Call(_method_that_takes(request.DESCRIPTOR), ask, began + timeout_s)
         self.counts.calls += 1
         self._budget.count_call()
         try:
@@ -176,7 +200,7 @@ class StageCalls:
             if other is None or not self._budget.spend():
                 raise
         self.counts.retries += 1
-        return await self._attempt(other, call)
+        return await self._attempt(other, call, "retry")
 
     async def _perhaps_hedged(self, first: Endpoint, call: _Call) -> Any:
         usual_s = self._usual.value()
@@ -195,14 +219,15 @@ class StageCalls:
             return None
         call.extra = True
         self.counts.hedges += 1
-        return self._attempt(other, call)
+        return self._attempt(other, call, "hedge")
 
-    async def _attempt(self, endpoint: Endpoint, call: _Call) -> Any:
+    async def _attempt(self, endpoint: Endpoint, call: _Call, which: str = "first") -> Any:
         began = self._now()
         left_s = call.ends - began
         begun, outcome = endpoint.begin(), Outcome.UNKNOWN
         try:
-            answer = await attempt(call.ask(endpoint.channel, left_s))
+            with tracing.calling(call.method, endpoint.address, which) as span:
+                answer = await _told_to(span, call.ask(endpoint.channel, left_s))
             call.answered, outcome = True, Outcome.ANSWERED
         except AttemptFailed as failed:
             outcome = self._blame(failed, left_s)

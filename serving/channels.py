@@ -96,6 +96,7 @@ class StageConnection:
             **{name: sum(counts[name] for counts in shared) for name in asdict(BatchCounts())},
             "endpoints": len(self.replicas.endpoints()),
             "usable_endpoints": self.replicas.usable(),
+            "open_breakers": self.replicas.open_breakers(),
             "trouble": self.replicas.trouble(),
         }
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from serving import tracing
 from serving.call_policy import CallPolicy
 from serving.deadline import Clock
 from serving.errors import BundleNotHeld, DeadlineExceeded, Overloaded, StageContractViolation, StageFailed, Unavailable
 from serving.hedging import RecentQuantile
+from serving.tracing import Span
 from serving.wire.joining import NotJoinable
 
 Request = TypeVar("Request", bound=Any)
@@ -45,6 +48,8 @@ class _Waiter(Generic[Request, Response]):
     timeout_s: float
     answer: asyncio.Future[Response]
     batch: _Batch[Request, Response] | None = None  # None while it is queued
+    context: Context = field(default_factory=copy_context)  # of the call that it was made for
+    span: Span = field(default_factory=tracing.current)
 
 
 @dataclass
@@ -149,7 +154,9 @@ class Coalescer(Generic[Request, Response]):
                 del self._waiting[waiter]
                 waiter.batch = batch
             self._out += 1
-            task = batch.task = asyncio.create_task(self._run(batch))
+            # A call has one parent: the first whose trace is recorded. The others of its batch are linked.
+            host = next((waiter for waiter in batch.members if waiter.span.recorded), batch.members[0])
+            task = batch.task = asyncio.create_task(self._run(batch), context=host.context)
             self._batches[task] = batch
             task.add_done_callback(self._ended)  # runs even if the task is cancelled before it starts
 
@@ -205,7 +212,9 @@ class Coalescer(Generic[Request, Response]):
         joined = self._joining.join(requests)
         self.counts.batches += 1
         self.counts.batched += len(requests)
-        return self._joining.part(self._stage, await self._timed(joined, timeout_s), requests)
+        others = [member.span for member in members if member.span.recorded and member.span is not tracing.current()]
+        with tracing.shared_with(others):
+            return self._joining.part(self._stage, await self._timed(joined, timeout_s), requests)
 
     def _one_by_one(self, batch: _Batch[Request, Response]) -> None:
         """Puts whoever still waits at the head of the queue, each to go alone."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -53,6 +54,16 @@ def check_tls(mutual: bool) -> Callable[[Path], Path]:
     return check
 
 
+def check_otlp(url: str) -> str:
+    """The URL if it is that of an OTLP/gRPC collector. Raises ValueError."""
+    scheme, separator, address = url.partition("://")
+    if separator and scheme in ("http", "https"):
+        with suppress(ValueError):
+            check_address(address.removesuffix("/"))
+            return url
+    raise ValueError("must be http://HOST:PORT or https://HOST:PORT, for example http://collector:4317")
+
+
 Address = Annotated[str, AfterValidator(check_address)]
 Peer = Annotated[str, AfterValidator(_check_peer)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -89,6 +100,9 @@ class ServiceConfig(BaseSettings):
     limit_tolerance: float = Field(default=Bounds.tolerance, ge=1, allow_inf_nan=False)  # times the unloaded latency
     queue_length: int = Field(default=32, ge=0)  # calls that may wait for their turn; those beyond are shed
     queue_wait_share: Share = 1.0  # of the time that a call has left: what would wait longer is shed at once
+    metrics_listen: Address | None = None  # where Prometheus asks (docs/telemetry.md); None: nowhere
+    otlp_endpoint: Annotated[str, AfterValidator(check_otlp)] | None = None  # where traces go; None: nothing is traced
+    trace_share: float = Field(default=0.01, ge=0, le=1)  # of the requests that come without a trace of their caller
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     reflection: bool = True
     onnx_threads: int = Field(default=1, ge=1, le=256)  # per session
@@ -101,6 +115,11 @@ class ServiceConfig(BaseSettings):
     def max_message_bytes(self) -> int:
         """For gRPC's options."""
         return self.max_message_mb * 1024 * 1024
+
+    @property
+    def service_name(self) -> str:
+        """The name of the service in traces, by the package of its settings: "rank" for rank_svc."""
+        return type(self).__module__.partition(".")[0].removesuffix("_svc")
 
     @property
     def limit_bounds(self) -> Bounds:

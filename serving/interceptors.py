@@ -13,15 +13,29 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from serving import tracing
 from serving.admission import Calls, Door
 from serving.errors import CallError, InvalidArgument, Overloaded, status_of
 from serving.telemetry import Telemetry
+from serving.tracing import NO_SPAN, Span, Tracer
 
 Handler = Any  # grpc.RpcMethodHandler is a namedtuple, which its type stubs do not say
 Behaviour = Callable[[Any, Any], Awaitable[Any]]
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 PUSHBACK = "grpc-retry-pushback-ms"  # trailing metadata; negative: do not retry
+
+# What OpenTelemetry counts as an error of the server; the others are answers.
+_OUR_FAULT = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +92,7 @@ class AdmissionInterceptor(UnaryInterceptor):
 
         async def behaviour(data: bytes, context: Any) -> Any:
             async with door.pass_through(self._calls.priority(method, data), context.time_remaining()) as passage:
+                tracing.current().event("admitted")
                 response = await handler.unary_unary(data, context)
                 passage.outcome = self._calls.outcome(response)
             return response
@@ -102,38 +117,50 @@ class DecodeInterceptor(UnaryInterceptor):
                 request = decode(data)
             except Exception as error:
                 raise InvalidArgument("request", f"is not a message that {method} takes") from error
+            tracing.name_request(getattr(request, "request_id", ""))
             return await handler.unary_unary(request, context)
 
         return handler._replace(unary_unary=behaviour, request_deserializer=None)
 
 
 class TelemetryInterceptor(UnaryInterceptor):
-    """Tells a Telemetry how every unary call ended and how long it took."""
+    """Tells a Telemetry how every unary call ended and how long it took; what happens meanwhile is in the call's span."""
 
-    def __init__(self, telemetry: Telemetry, now: Callable[[], float] = time.perf_counter) -> None:
-        self._telemetry = telemetry
-        self._now = now
+    def __init__(
+        self, telemetry: Telemetry, now: Callable[[], float] = time.perf_counter, tracer: Tracer | None = None
+    ) -> None:
+        self._telemetry, self._now, self._tracer = telemetry, now, tracer
 
     def wrap(self, handler: Handler, method: str) -> Handler:
         """The same handler, measured."""
 
         async def behaviour(request: Any, context: Any) -> Any:
-            start, status = self._now(), grpc.StatusCode.CANCELLED
-            try:
-                response = await handler.unary_unary(request, context)
-                status = grpc.StatusCode.OK
-            except grpc.aio.AbortError as error:
-                status = context.code()
-                # gRPC keeps the error in a cycle with the call, and its traceback holds the request: megabytes that only the
-                # garbage collector would free, in its own time.
-                error.__context__ = None
-                del request
-                raise error.with_traceback(None) from None
-            finally:
-                self._telemetry.observe_call(method, status.name, self._now() - start)
+            tracer = self._tracer
+            span = NO_SPAN if tracer is None else tracer.server_span(method, context.invocation_metadata())
+            with tracing.running(span):
+                start, status = self._now(), grpc.StatusCode.CANCELLED
+                try:
+                    response = await handler.unary_unary(request, context)
+                    status = grpc.StatusCode.OK
+                except grpc.aio.AbortError as error:
+                    status = context.code()
+                    # gRPC keeps the error in a cycle with the call, and its traceback holds the request: megabytes that only the
+                    # garbage collector would free, in its own time.
+                    error.__context__ = None
+                    del request
+                    raise error.with_traceback(None) from None
+                finally:
+                    self._telemetry.observe_call(method, status.name, self._now() - start)
+                    _say_how_it_ended(span, status)
             return response
 
         return handler._replace(unary_unary=behaviour)
+
+
+def _say_how_it_ended(span: Span, status: grpc.StatusCode) -> None:
+    span.set("rpc.response.status_code", status.name)
+    if status in _OUR_FAULT:
+        span.fail(status.name)
 
 
 def answer_to(error: Exception, method: str) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:

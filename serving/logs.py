@@ -1,4 +1,4 @@
-"""Logs as JSON lines on stderr: one object per line, fields passed as `extra={...}` beside the message."""
+"""Logs as JSON lines on stderr, one object each: the message, the ids of the running call, and what is passed as `extra={...}`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 from typing import TextIO
+
+from serving import tracing
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -22,6 +24,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **tracing.log_fields(),
             **{name: value for name, value in vars(record).items() if name not in _STANDARD},
         }
         if record.exc_info:

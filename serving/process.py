@@ -15,6 +15,7 @@ import uvloop
 from serving import logs
 from serving.config import C, load, strays
 from serving.errors import ConfigError, StartupError
+from serving.exporting import exported
 from serving.memory import give_back_large_buffers
 from serving.server import ServerHandle, Service
 from serving.telemetry import MemoryTelemetry, Telemetry
@@ -57,11 +58,12 @@ async def _serve(config: C, build: Build[C]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _on_signal, number, told_to_stop)
     telemetry = MemoryTelemetry()
-    server = ServerHandle(config, build(config, telemetry), telemetry)
-    await server.start()
-    await told_to_stop.wait()
-    _log.info("draining", extra={"at_most_s": config.drain_s})
-    await server.stop()
+    async with exported(config, telemetry) as tracer:
+        server = ServerHandle(config, build(config, telemetry), telemetry, tracer)
+        await server.start()
+        await told_to_stop.wait()
+        _log.info("draining", extra={"at_most_s": config.drain_s})
+        await server.stop()
     _log.info("stopped", extra={"telemetry": [asdict(line) for line in telemetry.snapshot()]})
 
 

@@ -16,6 +16,7 @@ from bundles.store import BundleStore
 from features.dense import FINGERPRINT
 from features.schema import Stage
 from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc
+from serving import tracing
 from serving.bundle_follower import BundleFollower, Source
 from serving.columns import RankBatch
 from serving.config import ServiceConfig
@@ -23,6 +24,7 @@ from serving.holder import Held, Holder
 from serving.scorer import Scorer, Weights
 from serving.selection import select
 from serving.server import Service
+from serving.service_readings import USERS
 from serving.telemetry import Telemetry
 from serving.wire import decode_rank_request, encode_rank_response
 from serving.worker import MAX_WAITING, Worker
@@ -56,12 +58,14 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
         batch = decode_rank_request(request)
         held = self._scorers.held(batch.bundle_version)
         weight_BT = self._weights(held, batch)
-        scored = await self._worker.run_within(
-            context.time_remaining(), held.value.score, batch.contexts, batch.candidates, weight_BT
-        )
+        with tracing.step("score"):
+            scored = await self._worker.run_within(
+                context.time_remaining(), held.value.score, batch.contexts, batch.candidates, weight_BT
+            )
         ranked = select(self._stage, scored, held.value.tasks, batch, held.version)
         elapsed = time.perf_counter() - start
         self._telemetry.observe_stage(self._stage, "ok", elapsed)
+        self._telemetry.observe(USERS, len(weight_BT), self._stage)
         return encode_rank_response(replace(ranked, total_us=round(elapsed * 1e6)))
 
     async def close(self) -> None:

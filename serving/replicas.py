@@ -142,6 +142,10 @@ class Replicas:
         """How many endpoints have a chance."""
         return sum(endpoint.is_usable() for endpoint in self._endpoints.values())
 
+    def open_breakers(self) -> int:
+        """How many endpoints are left alone because calls to them failed."""
+        return sum(endpoint.breaker.is_open for endpoint in self._endpoints.values())
+
     def failed(self) -> None:
         """Nobody answered at some endpoint: the addresses may have changed."""
         self._look_again.set()

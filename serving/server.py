@@ -25,8 +25,10 @@ from serving.gates import Gate, GateInterceptor
 from serving.health_port import HealthPort
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
 from serving.ports import Port
+from serving.service_readings import readings_of
 from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
+from serving.tracing import Tracer
 
 # Lets the keepalive of our channels pass (serving/channels.py): gRPC's default of minutes ends connections with "too many pings".
 MIN_PING_MS = 5_000
@@ -63,7 +65,9 @@ class Service:
 class ServerHandle:
     """One server in this process. `ready` is set once the service has loaded."""
 
-    def __init__(self, config: ServiceConfig, service: Service, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: ServiceConfig, service: Service, telemetry: Telemetry, tracer: Tracer | None = None
+    ) -> None:
         self.port = self.health_port = 0
         self.ready = asyncio.Event()
         self._config = config
@@ -74,9 +78,10 @@ class ServerHandle:
         self._status = status.Status(", ".join(service.names), service.versions, self._note, service.pin)
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
+        telemetry.watch(lambda: readings_of(self.ready.is_set(), service.versions(), doors.values()))
         self._server = grpc.aio.server(
             interceptors=[
-                TelemetryInterceptor(telemetry),
+                TelemetryInterceptor(telemetry, tracer=tracer),
                 GateInterceptor((*self._port.gates, *service.gates)),
                 ErrorInterceptor(),
                 AdmissionInterceptor(doors, service.calls),

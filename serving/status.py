@@ -37,7 +37,7 @@ class Status(status_pb2_grpc.StatusServiceServicer):
         versions = self._versions()
         return status_pb2.GetStatusResponse(
             service=self._service,
-            software_version=_software_version(),
+            software_version=software_version(),
             bundle_version=next(iter(versions), ""),
             started_at_ms=self._started_at_ms,
             not_ready_reason=self.not_ready_reason,
@@ -46,7 +46,8 @@ class Status(status_pb2_grpc.StatusServiceServicer):
         )
 
 
-def _software_version() -> str:
+def software_version() -> str:
+    """Of the installed package."""
     try:
         return metadata.version("explore-stack")
     except metadata.PackageNotFoundError:

@@ -49,6 +49,8 @@ async def test_a_page_leaves_all_its_candidates_with_what_became_of_them(tmp_pat
         log.offer(call(), PAGE, clock_start_ms=1_000)
         await log.idle()
         assert log.note() == "funnel log: 1 requests, 0.0 MB on disk"
+        counts = {reading.labels: reading.value for reading in log.readings()}
+        assert counts == {("logged",): 1, ("dropped",): 0, ("failed",): 0, ("lost",): 0, (): 0}
     frame = logged(tmp_path)
     assert frame["media_id"].to_list() == [100, 101, 102, 103, 104]
     assert frame["dropped_at"].to_list() == ["diversity", None, "rank", "prerank", "prerank"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gateway.diversity import Selection
-from gateway.feed import Standing
-from gateway.trace import Discounts, DiversityOutcome, Placement, Trace
+from gateway.feed import Reason, Standing
+from gateway.trace import Discounts, DiversityOutcome, Placement, StageRun, Trace
 from serving.columns import Ranked
 from tests.gateway.feeds import candidates, standing
 
@@ -88,3 +88,15 @@ def test_a_stage_that_raises_is_still_timed() -> None:
             raise RuntimeError
     except RuntimeError:
         assert [(run.stage, run.candidates_in) for run in trace.runs] == [("rank", 7)]
+
+
+def test_a_step_that_degrades_the_page_has_the_reason_as_its_outcome() -> None:
+    trace = Trace(False)
+    trace.degrade("user_state", Reason.UNAVAILABLE, "before")
+    with trace.timed("retrieval", 0):
+        trace.degrade("retrieval", Reason.DEADLINE, "late")
+        trace.degrade("retrieval", Reason.UNDER_DELIVERED, "few")
+    with trace.step(StageRun("user_state_write")):
+        pass
+    assert [(run.stage, run.outcome) for run in trace.steps] == [("retrieval", "deadline"), ("user_state_write", "ok")]
+    assert [run.stage for run in trace.runs] == ["retrieval"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.admission import DO_NOT_RETRY, LOW_LATER_S, Door, Passage, Priority, Queue
+from serving.admission import DO_NOT_RETRY, LOW_LATER_S, WAIT, Door, Passage, Priority, Queue
 from serving.concurrency import STALE_S, WINDOW_CALLS, WINDOW_S, Bounds, ConcurrencyLimit, Outcome
 from serving.errors import DeadlineExceeded, Expired, InvalidArgument, Overloaded
 from serving.telemetry import MemoryTelemetry
@@ -243,9 +243,24 @@ async def test_telemetry_says_how_long_calls_waited_and_what_became_of_them() ->
     clock.advance(0.5)
     await first.end()
     await second.end()
-    lines = {line.outcome: (line.count, line.mean_s) for line in telemetry.snapshot()}
-    assert lines == {"ok": (2, 0.25), "Overloaded": (1, 0.0)}
-    assert {line.name for line in telemetry.snapshot()} == {"admission svc"}
+    lines = {line.labels["outcome"]: (line.count, line.mean_s) for line in telemetry.snapshot()}
+    assert lines == {"ok": (2, 0.25), "overloaded": (1, 0.0)}
+    assert {(line.measure, line.labels["grpc_service"]) for line in telemetry.snapshot()} == {(WAIT.name, "svc")}
+
+
+async def test_a_door_shows_who_runs_and_who_waits() -> None:
+    clock = FakeClock()
+    door = Door("svc", ConcurrencyLimit(Bounds(1, 1), clock), Queue(1), MemoryTelemetry(), clock)
+    first, second = await calls(door, HIGH, HIGH)
+    found = {reading.measure.name: (reading.labels, reading.value) for reading in door.readings()}
+    assert found == {
+        "explore_admission_limit": (("svc",), 1),
+        "explore_admission_in_flight": (("svc",), 1),
+        "explore_admission_queue_length": (("svc",), 1),
+    }
+    await first.end()
+    await second.end()
+    assert [reading.value for reading in door.readings()] == [1, 0, 0]
 
 
 async def learn(door: Door, clock: FakeClock, ends: BaseException | Outcome) -> None:

@@ -24,7 +24,7 @@ from serving.concurrency import Bounds, ConcurrencyLimit
 from serving.errors import Expired, InvalidArgument, Overloaded, StageContractViolation
 from serving.interceptors import PUSHBACK, AdmissionInterceptor
 from serving.ranking import RANKING
-from serving.telemetry import MemoryTelemetry, NoTelemetry
+from serving.telemetry import CALL, MemoryTelemetry, NoTelemetry
 from serving.testing import serve
 from tests.serving.doubles import answering, raising
 
@@ -52,7 +52,8 @@ async def test_our_errors_arrive_with_their_status_and_message(error: Exception,
 
 
 def calls(telemetry: MemoryTelemetry) -> list[tuple[str, str, int]]:
-    return [(line.name, line.outcome, line.count) for line in telemetry.snapshot() if line.kind == "call"]
+    lines = [line for line in telemetry.snapshot() if line.measure == CALL.name]
+    return [(line.labels["method"], line.labels["status"], line.count) for line in lines]
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

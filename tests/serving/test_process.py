@@ -90,7 +90,9 @@ async def test_process_becomes_ready_and_drains_on_sigterm(environment: dict[str
         assert (response.bundle_version, response.score) == (version, b"\x00\x00\x40\x40")
         telemetry = (await logged(child, "stopped"))["telemetry"]
         assert await child.wait() == 0
-    assert ("/explore.v1.RankingService/Rank", "OK", 1) in [(t["name"], t["outcome"], t["count"]) for t in telemetry]
+    assert ("/explore.v1.RankingService/Rank", "OK", 1) in [
+        (*line["labels"].values(), line["count"]) for line in telemetry
+    ]
 
 
 async def test_second_signal_ends_the_process_at_once(environment: dict[str, str], tmp_path: Path) -> None:
@@ -139,3 +141,36 @@ async def test_mistyped_variable_ends_with_status_2_and_a_suggestion(environment
         _, stderr = await child.communicate()
     said = "EXPLORE_DRAIN is not known, did you mean EXPLORE_DRAIN_S?\n"
     assert (child.returncode, stderr.decode()) == (2, said)
+
+
+async def test_a_taken_metrics_port_ends_with_status_1_and_one_line(environment: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with process({**environment, "EXPLORE_METRICS_LISTEN": address}) as child:
+            _, stderr = await child.communicate()
+    (line,) = [json.loads(line) for line in stderr.decode().splitlines() if "not a setting" not in line]
+    assert child.returncode == 1
+    assert line["message"] == (f"cannot start: cannot show metrics on {address}: in use, or no address of this machine")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("METRICS_LISTEN", "9464", "must be HOST:PORT"),
+        ("OTLP_ENDPOINT", "collector:4317", "must be http://HOST:PORT or https://HOST:PORT"),
+        ("OTLP_ENDPOINT", "http://collector", "must be http://HOST:PORT or https://HOST:PORT"),
+        ("TRACE_SHARE", "1.5", "less than or equal to 1"),
+        ("TRACE_SHARE", "nan", "less than or equal to 1"),
+    ],
+)
+async def test_a_wrong_telemetry_setting_is_named(
+    environment: dict[str, str], name: str, value: str, allowed: str
+) -> None:
+    async with process({**environment, f"EXPLORE_{name}": value}) as child:
+        _, stderr = await child.communicate()
+    assert child.returncode == 2
+    assert stderr.decode().startswith(f"EXPLORE_{name}={value!r}: ")
+    assert allowed in stderr.decode()
+    assert len(stderr.decode().splitlines()) == 1

@@ -14,13 +14,14 @@ from features.actions import Action
 from features.dense import FINGERPRINT
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.user_context_pb2 import UserContext
+from serving.admission import WAIT
 from serving.channels import RankingClient
 from serving.columns import Ranked
 from serving.errors import BundleNotHeld, NotReady, Overloaded, StageContractViolation, StageFailed
 from serving.holder import Holder
-from serving.ranking import RankingServicer
+from serving.ranking import RANKING, RankingServicer
 from serving.scorer import PassThroughScorer, Scorer
-from serving.telemetry import MemoryTelemetry, NoTelemetry
+from serving.telemetry import Measure, MemoryTelemetry, NoTelemetry
 from serving.testing import ranking_double, serve
 from serving.wire import decode_rank_response, encode_rank_request
 from tests.serving.batches import candidates, rank_request, user
@@ -184,8 +185,8 @@ class Watched(NoTelemetry):
         self._missing = calls
         self.let_in, self.cancelled = asyncio.Event(), asyncio.Event()
 
-    def observe_stage(self, stage: str, outcome: str, seconds: float) -> None:
-        self._missing -= stage.startswith("admission") and outcome == "ok"
+    def observe(self, measure: Measure, value: float, *labels: str) -> None:
+        self._missing -= measure is WAIT and labels == (RANKING, "ok")
         if self._missing == 0:
             self.let_in.set()
 
