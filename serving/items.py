@@ -11,6 +11,6 @@ from features.item_table import ItemTable
 def open_items(bundle: Bundle) -> ItemTable:
     """The item table of a verified bundle. Raises BundleCorrupt naming the file that cannot be read."""
     try:
-        return ItemTable.open(bundle.path / layout.ITEMS)
+        return ItemTable.open(bundle.folder(layout.ITEMS))
     except (OSError, ValueError, KeyError) as error:
         raise BundleCorrupt(bundle.version, layout.ITEMS, f"cannot be read: {error}") from error

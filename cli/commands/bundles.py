@@ -80,7 +80,7 @@ def activate(context: typer.Context, version: Version, wait: Wait = _WAIT_S) -> 
     workspace: Workspace = context.obj
     store = workspace.bundles()
     target = store.find(version)
-    store.open(target, FINGERPRINT)
+    store.open(target, FINGERPRINT, reread=True)
     _activate(workspace, target, wait)
 
 
@@ -97,7 +97,7 @@ def hold(context: typer.Context, version: Version, wait: Wait = _WAIT_S) -> None
     workspace: Workspace = context.obj
     store = workspace.bundles()
     target = store.find(version)
-    store.open(target, FINGERPRINT)
+    store.open(target, FINGERPRINT, reread=True)
     store.hold(target)
     typer.echo(f"bundle {target} is held besides the active one, until `explore release {target}`")
     _wait(workspace, lambda answer: target in answer.versions, target, f"hold {target}", wait)
