@@ -66,7 +66,7 @@ def collect(shelf: Shelf, rules: Rules, dry_run: bool = False, now_ms: int | Non
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     needed, versions = set(shelf.needed()), shelf.versions()
     whole = [version for version, is_whole in versions.items() if is_whole]
-    staying = needed | set(whole[len(whole) - rules.keep :] if rules.keep else [])
+    staying = needed | set(whole[-rules.keep :] if rules.keep else [])
     removed, waiting = [], {}
     for version in versions:
         since_ms = shelf.unused_since_ms(version)
