@@ -11,7 +11,8 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,13 @@ from bundles import disk
 from bundles.bundle import parse_manifest
 from bundles.errors import BundleCorrupt, BundleError, BundleMissing, DiskFull, DownloadCorrupt
 from bundles.manifest import FileEntry, Manifest
-from bundles.patience import Patience
+from bundles.patience import Patience, jittered
 from bundles.remote import RemoteStore, Wanted
 from bundles.store import BundleStore
 
 _PART_PREFIX = ".part-"  # with the sha256 that the whole file will have
 _HASH_CHUNK = 1 << 20
+_FIRST_S, _LONGEST_S = 10.0, 300.0  # between two attempts to get a version besides the active one
 
 _log = logging.getLogger(__name__)
 
@@ -50,36 +52,65 @@ class Fetched:
     missing: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Later:
+    """A version besides the active one that could not be had, and when to try again: not at every look."""
+
+    problem: str
+    at_s: float
+    pause_s: float
+
+
 class Fetcher:
     """From one remote store into one local one."""
 
-    def __init__(self, remote: RemoteStore, store: BundleStore, patience: Patience | None = None) -> None:
-        self._remote, self._store, self._patience = remote, store, patience or Patience()
+    def __init__(
+        self,
+        remote: RemoteStore,
+        store: BundleStore,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._remote, self._store, self._patience, self._clock = remote, store, patience or Patience(), clock
+        self._later: dict[str, _Later] = {}
         self._sound: dict[str, Any] = {}  # versions that were found whole, and how their files looked then
 
     def step(self) -> Fetched:
         """One look at the remote store, and all that follows from it.
 
-        Raises BundleError if the active version cannot be had; the pointer stays as it was. Others that cannot be had are logged.
+        Raises BundleError if the active version cannot be had; the pointer stays as it was. Others that cannot be had are logged,
+        and tried again by a later look.
         """
         wanted = self._patience(self._remote.wanted)
         versions: dict[str, Bytes] = {}
         missing: dict[str, str] = {}
+        self._later = {version: later for version, later in self._later.items() if version in wanted.all()[1:]}
         for version in wanted.all():
+            if version in self._later and self._clock() < self._later[version].at_s:
+                missing[version] = self._later[version].problem
+                continue
             try:
                 with _room_for(version, self._store.root):
                     fetched = self._have(version)
             except BundleError as error:
                 if version == wanted.current:
                     raise
-                _log.error("goes on without a version: %s", error, extra={"version": version})
                 missing[version] = str(error)
+                self._put_off(version, str(error))
             else:
+                self._later.pop(version, None)
                 if fetched is not None:
                     versions[version] = fetched
         before = self._store.stamp()
         self._point(wanted, missing)
         return Fetched(wanted, self._store.stamp() != before, versions, missing)
+
+    def _put_off(self, version: str, problem: str) -> None:
+        """Twice as long each time: whoever waits for a new active version must not wait for this one."""
+        pause_s = min(2 * self._later[version].pause_s, _LONGEST_S) if version in self._later else _FIRST_S
+        self._later[version] = _Later(problem, self._clock() + jittered(pause_s), pause_s)
+        extra = {"version": version, "in_s": round(pause_s)}
+        _log.error("goes on without a version, to be tried again: %s", problem, extra=extra)
 
     def _point(self, wanted: Wanted, missing: dict[str, str]) -> None:
         try:

@@ -32,14 +32,12 @@ def follow(look: Callable[[], Fetched], poll_s: float, pause: Callable[[float], 
     failures = 0
     while True:
         try:
-            fetched = look()
+            look()
         except (BundleError, OSError) as error:
             failures += 1
-            problem = str(error)
+            wait_s = jittered(min(poll_s * 2 ** min(failures, 16), max(poll_s, LONGEST_S)))
+            _log.error("what is here goes on: %s", error, extra={"failures": failures, "in_s": round(wait_s, 1)})
         else:
-            failures = failures + 1 if fetched.missing else 0
-            problem = "; ".join(fetched.missing.values())
-        wait_s = jittered(min(poll_s * 2 ** min(failures, 16), max(poll_s, LONGEST_S)))
-        if problem:
-            _log.error("what is here goes on: %s", problem, extra={"failures": failures, "in_s": round(wait_s, 1)})
+            failures = 0
+            wait_s = jittered(poll_s)
         pause(wait_s)

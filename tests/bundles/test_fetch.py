@@ -147,6 +147,27 @@ def test_a_version_besides_the_active_one_that_cannot_be_had_keeps_nobody(
     assert check_local(node) == [second, first]
 
 
+def test_a_version_that_cannot_be_had_is_not_asked_for_at_every_look(
+    remote: RemoteStore, node: BundleStore, pushed: Pushed
+) -> None:
+    first, second = pushed(FILES), pushed(OTHER)
+    damage(remote, first, "rank/model.onnx", b"")
+    now_s, asked, read = [0.0], list[str](), remote.read
+    remote.read = lambda version, file, offset=0: asked.append(version) or read(version, file, offset)  # type: ignore[method-assign, func-returns-value]
+    patient = Fetcher(remote, node, AT_ONCE, lambda: now_s[0])
+    tries = []
+    for second_s in range(0, 100, 5):
+        now_s[0] = float(second_s)
+        asked.clear()
+        assert first in patient.step().missing
+        tries.append(first in asked)
+    assert (tries[0], tries[1], sum(tries)) == (True, False, 4)
+    damage(remote, first, "rank/model.onnx", FILES["rank/model.onnx"])
+    now_s[0] = 1000.0
+    assert patient.step().missing == {}
+    assert check_local(node) == [second, first]
+
+
 def test_a_store_without_a_bundle_changes_nothing_here(remote: RemoteStore, node: BundleStore, pushed: Pushed) -> None:
     with pytest.raises(BundleMissing, match="push one"):
         fetcher(remote, node).step()
