@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -39,6 +40,7 @@ from bundles.store import ALSO_NAME, MAX_ALSO, POINTER_NAME
 UNUSED_NAME = ".unused"
 _CHUNK = 1 << 20
 _BLOCK = 8 << 20  # one range request: s3fs asks for 50 MB at a time by itself, twice that in memory
+_SECRET = re.compile(r"://[^/@]*@")  # user and password, where a protocol has them in its URLs
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}  # protocol -> extra of pyproject.toml
 _BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "az"}  # no directories there; to make one would be to make a bucket
 _NO_CREDENTIALS = {
@@ -71,10 +73,10 @@ class RemoteStore:
 
     def __init__(self, url: str, **options: Any) -> None:
         """Raises RemoteUnsupported or RemoteDenied; whether there is anything at the URL shows later."""
-        self.url = url.rstrip("/")
+        self.url = _SECRET.sub("://***@", url)  # as it is shown
         with self._explained():
             # Nothing is cached: others write here, and an instance of our own sees their writes.
-            self._fs, self._base = _file_system(self.url, options)
+            self._fs, self._base = _file_system(url.rstrip("/"), options)
         self._local = isinstance(self._fs, LocalFileSystem)
 
     def current_version(self) -> str | None:
@@ -101,7 +103,10 @@ class RemoteStore:
     def hold(self, version: str) -> None:
         """Has services hold a version besides. Raises HoldRefused beyond MAX_ALSO."""
         with self._one_writer():
-            held = self._names(ALSO_NAME, MAX_ALSO)
+            try:
+                held = self._names(ALSO_NAME, MAX_ALSO)
+            except BundleCorrupt:  # as for the pointer
+                held = []
             if version in held:
                 return
             if len(held) >= MAX_ALSO:

@@ -103,6 +103,19 @@ def test_a_broken_pointer_is_named_and_mended_by_pushing(
     assert check_remote(remote) == [version]
 
 
+def test_a_broken_list_of_held_versions_is_named_and_mended_by_holding(
+    store: BundleStore, publish: Publish, remote: RemoteStore
+) -> None:
+    version = publish(FILES).version
+    pusher = Pusher(store, remote, AT_ONCE)
+    pusher.push(version)
+    remote._fs.pipe_file(remote._path("ALSO"), b"nonsense")
+    with pytest.raises(BundleCorrupt, match="ALSO"):
+        remote.wanted()
+    pusher.push(version, hold=True)
+    assert remote.wanted().also == (version,)
+
+
 def test_a_store_that_does_not_answer_is_asked_again_and_then_named(
     store: BundleStore, publish: Publish, remote: RemoteStore
 ) -> None:

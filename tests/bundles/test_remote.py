@@ -162,3 +162,10 @@ def test_a_disk_that_may_not_be_written_is_named(tmp_path: Path, store: BundleSt
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RemoteError, match=rf"^file://{tmp_path}/file/x: "):
         Pusher(store, RemoteStore(f"file://{tmp_path}/file/x"), IMPATIENT).push(version)
+
+
+def test_a_password_in_a_url_is_not_shown() -> None:
+    remote = RemoteStore("memory://user:secret@host/x")
+    with pytest.raises(BundleMissing) as raised:
+        remote.wanted()
+    assert str(raised.value).startswith("memory://***@host/x: ")
