@@ -26,6 +26,7 @@ from bundles.verified import Verified, look
 
 POINTER_NAME = "CURRENT"
 ALSO_NAME = "ALSO"
+_AGED_S = 60  # files of a version look older than it by so much: then `verified.py` believes their times from the start
 MAX_ALSO = 4  # every service holds all of them in memory
 STAGE_PREFIX = ".stage-"
 PARTIAL_PREFIX = ".fetch-"  # with the version; unlike a stage it outlives its process, so that a fetch can go on
@@ -264,7 +265,7 @@ class BundleStore:
 
     def _seal_as(self, target: Path, staged: Path, manifest: Manifest) -> None:
         """Makes a directory of verified files the version `target`."""
-        disk.seal(staged, manifest.created_at_ms // 1000 - 1)
+        disk.seal(staged, manifest.created_at_ms // 1000 - _AGED_S)
         seen = {relative: look(staged / relative) for relative in manifest.files}
         with disk.exclusive(self.root):
             self._push_out(manifest.version)

@@ -15,7 +15,7 @@ from bundles.bundle import parse_manifest
 from bundles.errors import BundleCorrupt, UnverifiedFile
 from bundles.store import BundleStore
 from bundles.verified import Verified, look
-from tests.bundles.conftest import MONDAY_MS, Publish
+from tests.bundles.conftest import MONDAY_MS, Publish, publish_into
 
 FILES = {"items/a.npy": b"items", "rank/model.onnx": b"graph", "items_other": b"other"}
 
@@ -63,6 +63,17 @@ def test_what_was_verified_is_not_read_again(store: BundleStore, version: str, r
     assert read == []
     store.open(version, "f00d", reread=True)
     assert sorted(read) == ["a.npy", "items_other", "model.onnx"]
+
+
+def test_what_was_published_this_moment_is_believed_too(tmp_path: Path, read: list[str]) -> None:
+    store = BundleStore(tmp_path)
+    version = publish_into(store, FILES).version
+    read.clear()
+    store.open(version, "f00d")
+    assert read == []
+    write(store.root / version / "items/a.npy", b"itemz")
+    with pytest.raises(BundleCorrupt, match=r"items/a\.npy"):
+        store.open(version, "f00d")
 
 
 @pytest.mark.parametrize("change", [write, replace])
@@ -160,7 +171,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
         found = sha256(read)
         if read == path:
             write(path, b"itemz")
-            os.utime(path, (MONDAY_MS // 1000 - 60, MONDAY_MS // 1000 - 60))
+            os.utime(path, (MONDAY_MS // 1000 - 3600, MONDAY_MS // 1000 - 3600))
         return found
 
     monkeypatch.setattr(disk, "sha256", changed_after)
