@@ -255,8 +255,12 @@ class BundleStore:
         manifest = read_manifest(self.root, version)
         if expected_fingerprint not in {None, manifest.schema_fingerprint}:
             raise SchemaMismatch(version, manifest.schema_fingerprint, str(expected_fingerprint))
-        trusted = None if reread else Verified(self.root, manifest)
-        verify_files(self.root / version, manifest, parts, trusted)
+        try:
+            verify_files(self.root / version, manifest, parts, None if reread else Verified(self.root, manifest))
+        except BundleCorrupt:
+            if reread:  # what a service would believe otherwise is not so
+                verified.forget(self.root, version)
+            raise
         return Bundle(version, self.root / version, manifest, parts)
 
     def pointer(self) -> list[str]:

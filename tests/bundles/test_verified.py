@@ -87,6 +87,20 @@ def test_a_file_that_is_changed_or_replaced_is_read_again(
     assert read == ["a.npy", "a.npy"]
 
 
+def test_a_bit_that_flips_unseen_is_found_by_reading_again_and_then_by_everybody(
+    store: BundleStore, version: str
+) -> None:
+    path = store.root / version / "items/a.npy"
+    before = path.stat()
+    write(path, b"itemz")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    store.open(version, "f00d")
+    with pytest.raises(BundleCorrupt, match=r"items/a\.npy"):
+        store.open(version, "f00d", reread=True)
+    with pytest.raises(BundleCorrupt, match=r"items/a\.npy"):
+        store.open(version, "f00d")
+
+
 def test_a_copy_is_read_once(store: BundleStore, version: str, read: list[str], tmp_path: Path) -> None:
     copied = BundleStore(tmp_path / "copied")
     shutil.copytree(store.root, copied.root)
