@@ -114,8 +114,8 @@ class Fetcher:
 
     def _point(self, wanted: Wanted, missing: dict[str, str]) -> None:
         try:
-            here = self._store.pointer()
-        except BundleCorrupt:
+            here = [version for version in self._store.pointer() if self._is_whole(version)]
+        except BundleError:
             here = []
         # Where the remote store names none before it, the way back leads to what was active here.
         before = [version for version in (*wanted.pointer[1:], *here) if version not in {wanted.current, *missing}]

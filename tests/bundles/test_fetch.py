@@ -200,6 +200,20 @@ def test_without_a_version_before_the_way_back_is_what_was_active_here(
         assert check_local(node) == [version, here]
 
 
+def test_a_pointer_here_to_what_is_gone_or_broken_keeps_nobody(
+    remote: RemoteStore, node: BundleStore, pushed: Pushed
+) -> None:
+    here = publish_into(node, {"a": b"1"}).version
+    node.activate(here)
+    version = pushed(FILES)
+    node.root.joinpath(here).rename(node.root / "lost")
+    fetcher(remote, node).step()
+    assert check_local(node) == [version]
+    (node.root / "CURRENT").write_text("nonsense")
+    fetcher(remote, node).step()
+    assert check_local(node) == [version]
+
+
 def test_a_version_that_is_damaged_here_is_fetched_again(
     remote: RemoteStore, node: BundleStore, pushed: Pushed
 ) -> None:
