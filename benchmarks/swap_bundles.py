@@ -113,9 +113,9 @@ def copy(
 
 
 def with_a_flipped_byte(store: BundleStore, version: str) -> str:
-    """Publishes a copy and damages it afterwards, as a disk would."""
+    """Publishes a copy and damages it afterwards, as a disk would: a file that every service reads."""
     published = copy(store, version).version
-    path = store.root / published / layout.model("rerank")
+    path = store.root / published / layout.ITEMS / "media_id_M.npy"
     path.chmod(0o644)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,21 +50,39 @@ def tree_stamp(root: Path) -> tuple[Stamp, ...]:
     return tuple(sorted(found for path in paths if (found := stamp(path)) is not None))
 
 
+def last_change_ms(root: Path) -> int:
+    """When anything below `root` was last written, in ms since the epoch; 0 if there is nothing."""
+    return max((found[1] for found in tree_stamp(root)), default=0) // 1_000_000
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(root: Path) -> None:
-    """Makes a tree durable and read-only, the deepest directory first."""
+def seal(root: Path, time_s: int) -> None:
+    """Makes a tree durable and read-only, the deepest directory first.
+
+    Files get the modification time `time_s`, seconds since the epoch, long enough ago that any later write changes it. Those with
+    several names keep theirs: they were sealed under the other name, and somebody may rely on the time they have.
+    """
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
-            with Path(folder, name).open("rb") as file:
+            path = Path(folder, name)
+            if path.stat().st_nlink == 1:
+                os.utime(path, (time_s, time_s))
+            with path.open("rb") as file:
                 os.fsync(file.fileno())
-            Path(folder, name).chmod(0o444)
+            path.chmod(0o444)
         Path(folder).chmod(0o555)
         sync_directory(Path(folder))
+
+
+def unseal(root: Path) -> None:
+    """Makes the directories of a tree writable again."""
+    for folder, _, _ in os.walk(root):
+        Path(folder).chmod(0o755)
 
 
 def sync_directory(path: Path) -> None:
@@ -84,6 +103,24 @@ def replace_file(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, path)
     sync_directory(path.parent)
+
+
+def swap_file(path: Path, text: str, durable: bool = False) -> None:
+    """As `replace_file`, for any number of writers; one that is not `durable` may be lost in a power cut."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)
 
 
 @contextmanager
@@ -112,6 +149,5 @@ def remove_tree(root: Path) -> None:
     """Removes a tree, sealed or not; one that is not there is fine."""
     if not root.exists():
         return
-    for folder, _, _ in os.walk(root):
-        Path(folder).chmod(0o755)
+    unseal(root)
     shutil.rmtree(root)

@@ -48,3 +48,13 @@ SEGMENT_ROWS: Final = "trending/segment_rows.npy"  # int32: the media that each 
 def model(stage: str) -> str:
     """The ONNX graph of one ranking stage."""
     return f"{stage}/model.onnx"
+
+
+# What each service reads, and has verified: files and folders. Whatever else a bundle holds is none of its business.
+PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "retrieval": (ITEMS, "accounts", "media", "trending"),
+    "prerank": (ITEMS, "prerank"),
+    "rank": (ITEMS, "rank"),
+    "rerank": (ITEMS, "rerank"),
+    "gateway": (ITEMS,),
+}

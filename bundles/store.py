@@ -1,8 +1,8 @@
 """A directory of bundles: publish, verify, open, and flip the pointer. Knows files, not what is in them.
 
 Layout: `<root>/<version>/` (read-only), `<root>/CURRENT` (the active version and below it the one before), `<root>/ALSO` (versions
-that services hold besides, one a line) and `<root>/.stage-*` for what is still being written. A crash at any point leaves no
-version or a whole one.
+that services hold besides, one a line), `<root>/.stage-*` and `<root>/.fetch-*` for what is still being written, and
+`<root>/.verified/` (whose checksums were right, `verified.py`). A crash at any point leaves no version or a whole one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,15 +18,19 @@ from typing import Unpack
 
 from pydantic import ValidationError
 
-from bundles import disk
+from bundles import disk, verified
 from bundles.bundle import HASH_DIGITS, VERSION, Bundle, first_problem, read_manifest, verify_files, versions_in
 from bundles.errors import BundleCorrupt, BundleMissing, HoldRefused, SchemaMismatch, StageRefused
 from bundles.manifest import MANIFEST_NAME, FileEntry, Manifest, ManifestFields
+from bundles.verified import Verified, look
 
 POINTER_NAME = "CURRENT"
 ALSO_NAME = "ALSO"
+_AGED_S = 60  # files of a version look older than it by so much: then `verified.py` believes their times from the start
 MAX_ALSO = 4  # every service holds all of them in memory
 STAGE_PREFIX = ".stage-"
+PARTIAL_PREFIX = ".fetch-"  # with the version; unlike a stage it outlives its process, so that a fetch can go on
+GONE_PREFIX = ".gone-"  # a version on its way out
 
 Progress = Callable[[str, int], None]  # relative path and size in bytes of a file that has been checksummed
 
@@ -63,10 +67,90 @@ class BundleStore:
         if target.exists():
             raise StageRefused(f"bundle {manifest.version} exists already, with the same content")
         (staged / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
-        disk.seal(staged)
-        os.rename(staged, target)
-        disk.sync_directory(self.root)
+        self._seal_as(target, staged, manifest)
         return manifest
+
+    @contextmanager
+    def resume(self, version: str) -> Iterator[Path]:
+        """A directory for the files of a version that comes from elsewhere, to be given to `adopt`; what is not adopted stays.
+
+        Raises StageRefused while another process fills it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        partial = self.root / f"{PARTIAL_PREFIX}{version}"
+        with disk.exclusive(self.root):
+            partial.mkdir(exist_ok=True)
+            lock = disk.try_lock(partial)
+            if lock is not None:
+                disk.unseal(partial)  # a process that was killed may have come as far as that
+        if lock is None:
+            raise StageRefused(f"another process is fetching bundle {version} into {self.root}")
+        try:
+            yield partial
+        finally:
+            os.close(lock)
+
+    def adopt(self, partial: Path, manifest: Manifest, content: bytes) -> None:
+        """Makes what `resume` gave a version; its files have been verified while they were written. `content`: manifest.json.
+
+        A version of that name which is there already gives way: it was found damaged. Raises StageRefused for files too many or
+        too few.
+        """
+        target = self.root / manifest.version
+        if partial != self.root / f"{PARTIAL_PREFIX}{manifest.version}":
+            raise StageRefused(f"{partial} is not what resume({manifest.version!r}) gave")
+        if (found := disk.regular_files(partial) - {MANIFEST_NAME}) != manifest.files.keys():
+            raise StageRefused(
+                f"{partial} differs from the manifest in {', '.join(sorted(found ^ manifest.files.keys()))}"
+            )
+        (partial / MANIFEST_NAME).unlink(missing_ok=True)
+        (partial / MANIFEST_NAME).write_bytes(content)
+        self._seal_as(target, partial, manifest)
+
+    def point(self, pointer: Sequence[str], also: Sequence[str]) -> None:
+        """Has services hold exactly these: the active version and the one before, and further ones. Nothing is written in vain.
+
+        Raises BundleMissing, BundleCorrupt or UnsupportedFormat for a version that cannot be had, HoldRefused beyond MAX_ALSO.
+        """
+        for version in (*pointer, *also):
+            read_manifest(self.root, version)
+        if len(also) > MAX_ALSO:
+            raise HoldRefused(f"at most {MAX_ALSO} bundles can be held besides, not {len(also)}")
+        with disk.exclusive(self.root):
+            for name, versions in ((ALSO_NAME, also), (POINTER_NAME, pointer)):
+                text = "".join(f"{version}\n" for version in versions)
+                path = self.root / name
+                if (path.read_text(encoding="utf-8", errors="replace") if path.exists() else "") != text:
+                    disk.replace_file(path, text)
+
+    def remove(self, version: str) -> None:
+        """Deletes a version that services need not hold. Raises HoldRefused for one that they should, BundleMissing for none."""
+        if version not in self.versions():
+            raise BundleMissing(f"bundle {version!r} is not in {self.root}")
+        with disk.exclusive(self.root):
+            if version in (*self.pointer(), *self.also()):
+                raise HoldRefused(f"bundle {version} is active, previous or held; it is not removed")
+            self._push_out(version)
+            disk.remove_tree(self.root / f"{GONE_PREFIX}{version}")
+        verified.forget(self.root, version)
+
+    def abandoned(self) -> dict[str, int]:
+        """Fetches that nobody works at: version, and when anything last happened to it, in ms since the epoch."""
+        found = {}
+        for partial in self.root.glob(f"{PARTIAL_PREFIX}*"):
+            lock = disk.try_lock(partial)
+            if lock is not None:
+                found[partial.name.removeprefix(PARTIAL_PREFIX)] = disk.last_change_ms(partial)
+                os.close(lock)
+        return found
+
+    def abandon(self, version: str) -> None:
+        """Removes what was fetched of a version that is not whole, unless somebody works at it."""
+        partial = self.root / f"{PARTIAL_PREFIX}{version}"
+        lock = disk.try_lock(partial)
+        if lock is not None:
+            disk.remove_tree(partial)
+            os.close(lock)
 
     def activate(self, version: str) -> None:
         """Makes a version the current one, atomically; the one that was current becomes the previous one."""
@@ -154,20 +238,51 @@ class BundleStore:
         """What a version says of itself, its files unchecked: for people. Raises BundleMissing, BundleCorrupt."""
         return read_manifest(self.root, version)
 
-    def open(self, version: str, expected_fingerprint: str | None) -> Bundle:
+    def open(
+        self,
+        version: str,
+        expected_fingerprint: str | None,
+        parts: Sequence[str] | None = None,
+        reread: bool = False,
+    ) -> Bundle:
         """The bundle, after every checksum has been verified. None as fingerprint: accept any feature schema.
+
+        `parts`: only these files and folders are verified, and can be asked for. A file that has not changed since its checksum
+        was right is not read again, unless `reread`.
 
         Raises BundleMissing, BundleCorrupt, UnsupportedFormat or SchemaMismatch.
         """
         manifest = read_manifest(self.root, version)
         if expected_fingerprint not in {None, manifest.schema_fingerprint}:
             raise SchemaMismatch(version, manifest.schema_fingerprint, str(expected_fingerprint))
-        verify_files(self.root / version, manifest)
-        return Bundle(version, self.root / version, manifest)
+        try:
+            verify_files(self.root / version, manifest, parts, None if reread else Verified(self.root, manifest))
+        except BundleCorrupt:
+            if reread:  # what a service would believe otherwise is not so
+                verified.forget(self.root, version)
+            raise
+        return Bundle(version, self.root / version, manifest, parts)
 
     def pointer(self) -> list[str]:
         """The active version and the one before, both of one moment; empty before the first activation. Raises BundleCorrupt."""
         return self._names(POINTER_NAME, 2, at_least=1)
+
+    def _seal_as(self, target: Path, staged: Path, manifest: Manifest) -> None:
+        """Makes a directory of verified files the version `target`."""
+        disk.seal(staged, manifest.created_at_ms // 1000 - _AGED_S)
+        seen = {relative: look(staged / relative) for relative in manifest.files}
+        with disk.exclusive(self.root):
+            self._push_out(manifest.version)
+            os.rename(staged, target)
+            disk.sync_directory(self.root)
+            disk.remove_tree(self.root / f"{GONE_PREFIX}{manifest.version}")
+        Verified(self.root, manifest).remember(seen)
+
+    def _push_out(self, version: str) -> None:
+        """A version goes as a whole, under another name: nobody finds a part of it."""
+        disk.remove_tree(self.root / f"{GONE_PREFIX}{version}")
+        if (self.root / version).exists():
+            os.rename(self.root / version, self.root / f"{GONE_PREFIX}{version}")
 
     def _names(self, file: str, at_most: int, at_least: int = 0) -> list[str]:
         try:
@@ -184,7 +299,9 @@ class BundleStore:
         disk.replace_file(self.root / ALSO_NAME, "".join(f"{version}\n" for version in versions))
 
     def _remove_dead_stages(self) -> None:
-        """The lock of a stage dies with its process, whatever killed it."""
+        """The lock of a stage dies with its process, whatever killed it. What is on its way out needs none."""
+        for gone in self.root.glob(f"{GONE_PREFIX}*"):
+            disk.remove_tree(gone)
         for stage in self.root.glob(f"{STAGE_PREFIX}*"):
             lock = disk.try_lock(stage)
             if lock is not None:

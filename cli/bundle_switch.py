@@ -8,8 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import grpc
+import typer
 
 from bundles.manifest import Manifest
+from cli.errors import CommandError, StackError
 from cli.stack import VALKEY, RunningStack
 from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
@@ -44,6 +46,14 @@ def other_data(stack: RunningStack | None, manifest: Manifest) -> str:
     return "" if stack is None or stack.dataset == manifest.dataset else stack.dataset
 
 
+def refuse_other_data(stack: RunningStack | None, manifest: Manifest) -> None:
+    """Raises CommandError if a running stack is of another data set."""
+    if data := other_data(stack, manifest):
+        bundle = f"bundle {manifest.version} is of data set {manifest.dataset!r}"
+        advice = "`explore down` ends it; then activate the bundle and start again"
+        raise CommandError(f"{bundle}, the running stack serves the users of {data!r}", advice)
+
+
 def ask(stack: RunningStack) -> list[ServedBundles]:
     """Every service of the stack once."""
     with _Stubs(stack) as stubs:
@@ -61,6 +71,28 @@ def wait_until(stack: RunningStack, done: Done, refusal: str, timeout_s: float) 
             if not behind or waited_s > timeout_s or any(refusal in answer.note for answer in behind):
                 return Waited(waited_s, len(answers), behind)
             time.sleep(_POLL_S)  # there is no event to wait for in another process
+
+
+def wait_for(stack: RunningStack | None, done: Done, version: str, deed: str, wait_s: float) -> None:
+    """Says how long the services took. Raises StackError naming those that refuse, or that are not done in time."""
+    if stack is None:
+        typer.echo("no stack runs")
+        return
+    waited = wait_until(stack, done, f"bundle {version} is refused", wait_s)
+    if not waited.behind:
+        typer.echo(f"all {waited.services} services {deed} after {waited.seconds:.1f} s")
+        return
+    lines = [f"{each.service}: {_held(each)}{each.note or 'no reason given'}" for each in waited.behind]
+    raise StackError(
+        f"after {waited.seconds:.1f} s, {len(waited.behind)} of {waited.services} services do not {deed}:",
+        "\n  ".join(
+            [*lines, "the others go on with what all of them hold; `explore rollback` or `release` takes it back"]
+        ),
+    )
+
+
+def _held(answer: ServedBundles) -> str:
+    return f"serves {answer.versions[0]}; " if answer.versions else ""
 
 
 class _Stubs(ExitStack):

@@ -10,6 +10,7 @@ from functools import partial
 
 import grpc.aio
 
+from bundles import layout
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
 from features.dense import FINGERPRINT
@@ -89,7 +90,7 @@ class Gateway:
         }
         self._funnel_log = self._open_funnel_log()
         self._choice = self._open_experiments()
-        source = Source(BundleStore(config.bundle_root), FINGERPRINT)
+        source = Source(BundleStore(config.bundle_root), FINGERPRINT, parts=layout.PARTS["gateway"])
         gate = StageBundles(self._endpoints, config.bundle_wait_s)
         self._follower = BundleFollower(source, self._pipeline, self._pipelines, config.bundle_poll_s, gate)
 

@@ -56,7 +56,7 @@ class RerankScorer:
 def _open_embeddings(bundle: Bundle, items: ItemTable) -> ItemEmbeddings:
     directory = layout.RERANK_EMBEDDINGS
     try:
-        embeddings = ItemEmbeddings.open(bundle.path / directory)
+        embeddings = ItemEmbeddings.open(bundle.folder(directory))
     except (OSError, ValueError) as error:
         raise BundleCorrupt(bundle.version, directory, f"cannot be read: {error}") from error
     for name, table, rows in (

@@ -7,6 +7,7 @@ import sys
 import faiss
 import grpc.aio
 
+from bundles import layout
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
 from features.dense import FINGERPRINT
@@ -40,7 +41,7 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
             raise SettingRefused(bundle.version, str(error)) from error
 
     settings = [config.igql_file, *([config.takedown_file] if config.takedown_file else [])]
-    source = Source(BundleStore(config.bundle_root), FINGERPRINT, tuple(settings))
+    source = Source(BundleStore(config.bundle_root), FINGERPRINT, tuple(settings), layout.PARTS["retrieval"])
     follower = BundleFollower(source, make, engines, config.bundle_poll_s)
 
     def note() -> str:

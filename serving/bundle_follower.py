@@ -37,11 +37,15 @@ _Stamp = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """Where bundles come from. `settings` are files that people write and that a bundle may be refused for."""
+    """Where bundles come from. `settings` are files that people write and that a bundle may be refused for.
+
+    `parts`: the files and folders of a bundle that the process reads, and has verified; None means all.
+    """
 
     store: BundleStore
     fingerprint: str
     settings: tuple[Path, ...] = ()
+    parts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,7 @@ class BundleFollower(Generic[T]):
         # A thread of its own, as its low priority cannot be taken back, and what `make` starts would inherit it.
         executor = ThreadPoolExecutor(1, "verify", initializer=_step_back)
         try:
-            verify = partial(self._source.store.open, version, self._source.fingerprint)
+            verify = partial(self._source.store.open, version, self._source.fingerprint, self._source.parts)
             bundle = await asyncio.get_running_loop().run_in_executor(executor, verify)
         finally:
             executor.shutdown(wait=False)

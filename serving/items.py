@@ -12,7 +12,7 @@ from features.item_table import ItemTable
 def open_items(bundle: Bundle) -> ItemTable:
     """The item table of a verified bundle. Raises BundleCorrupt naming the file that cannot be read."""
     try:
-        return ItemTable.open(bundle.path / layout.ITEMS)
+        return ItemTable.open(bundle.folder(layout.ITEMS))
     except (OSError, ValueError, KeyError) as error:
         raise BundleCorrupt(bundle.version, layout.ITEMS, f"cannot be read: {error}") from error
 
@@ -20,6 +20,6 @@ def open_items(bundle: Bundle) -> ItemTable:
 def open_item_features(bundle: Bundle, items: ItemTable) -> ItemFeatures:
     """The features of its media. Raises BundleCorrupt naming the file that does not fit the table."""
     try:
-        return ItemFeatures.open(bundle.path / layout.ITEMS, items)
+        return ItemFeatures.open(bundle.folder(layout.ITEMS), items)
     except (OSError, ValueError) as error:
         raise BundleCorrupt(bundle.version, layout.ITEMS, f"cannot be read: {error}") from error

@@ -11,6 +11,7 @@ from typing import Any
 import grpc.aio
 import numpy as np
 
+from bundles import layout
 from bundles.bundle import Bundle
 from bundles.store import BundleStore
 from features.dense import FINGERPRINT
@@ -107,7 +108,7 @@ def build_with(
     def build(config: ServiceConfig, telemetry: Telemetry) -> Service:
         scorers = Holder[Scorer](config.bundle_pin_s)
         follower = BundleFollower(
-            Source(BundleStore(config.bundle_root), FINGERPRINT),
+            Source(BundleStore(config.bundle_root), FINGERPRINT, parts=layout.PARTS[stage]),
             lambda bundle: open_scorer(bundle, config.onnx_threads),
             scorers,
             config.bundle_poll_s,

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from bundles.errors import BundleError
 from bundles.store import BundleStore
-from cli.bundle_switch import Done, ServedBundles, ask, other_data, wait_until
-from cli.errors import CommandError, StackError
+from cli.bundle_switch import ServedBundles, ask, refuse_other_data, wait_for
+from cli.commands import bundle_transfer
+from cli.errors import CommandError
 from cli.feed_table import wide_console
 from cli.stack import RunningStack
 from cli.workspace import Workspace
@@ -34,8 +35,12 @@ _HEADLINES = {
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (bundles, activate, rollback, hold, release):
+    for command in (activate, rollback, hold, release):
         app.command()(command)
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(bundles)
+    bundle_transfer.register(group)
+    app.add_typer(group, name="bundles")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,12 @@ class BundleRow:
 def bundles(
     context: typer.Context, json_: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False
 ) -> None:
-    """Show the published bundles: which one is active, which services serve them, and how good they were on their test data."""
+    """Show the published bundles: which one is active, which services serve them, and how good they were on their test data.
+
+    The commands below bring bundles to a store behind a URL and from there, and remove old ones (docs/bundles.md).
+    """
+    if context.invoked_subcommand is not None:
+        return
     workspace: Workspace = context.obj
     store, stack = workspace.bundles(), RunningStack.find(workspace.run)
     answers = [] if stack is None else ask(stack)
@@ -80,7 +90,7 @@ def activate(context: typer.Context, version: Version, wait: Wait = _WAIT_S) -> 
     workspace: Workspace = context.obj
     store = workspace.bundles()
     target = store.find(version)
-    store.open(target, FINGERPRINT)
+    store.open(target, FINGERPRINT, reread=True)
     _activate(workspace, target, wait)
 
 
@@ -97,10 +107,10 @@ def hold(context: typer.Context, version: Version, wait: Wait = _WAIT_S) -> None
     workspace: Workspace = context.obj
     store = workspace.bundles()
     target = store.find(version)
-    store.open(target, FINGERPRINT)
+    store.open(target, FINGERPRINT, reread=True)
     store.hold(target)
     typer.echo(f"bundle {target} is held besides the active one, until `explore release {target}`")
-    _wait(workspace, lambda answer: target in answer.versions, target, f"hold {target}", wait)
+    wait_for(RunningStack.find(workspace.run), lambda answer: target in answer.versions, target, f"hold {target}", wait)
 
 
 def release(context: typer.Context, version: Version) -> None:
@@ -116,38 +126,19 @@ def release(context: typer.Context, version: Version) -> None:
 def _activate(workspace: Workspace, target: str, wait_s: float) -> None:
     store = workspace.bundles()
     before, manifest = store.current_version(), store.manifest(target)
-    if data := other_data(RunningStack.find(workspace.run), manifest):
-        problem = f"bundle {target} is of data set {manifest.dataset!r}, the running stack serves the users of {data!r}"
-        raise CommandError(problem, "`explore down` ends it; then activate the bundle and start again")
+    refuse_other_data(RunningStack.find(workspace.run), manifest)
     if before == target:
         typer.echo(f"bundle {target} is active already")
     else:
         store.activate(target)
         typer.echo(f"bundle {target} is active; before: {before or 'none'}")
-    _wait(workspace, lambda answer: answer.versions[:1] == (target,), target, f"serve {target}", wait_s)
-
-
-def _wait(workspace: Workspace, done: Done, version: str, deed: str, wait_s: float) -> None:
-    """Says how long the services took. Raises StackError naming those that refuse, or that are not done in time."""
-    stack = RunningStack.find(workspace.run)
-    if stack is None:
-        typer.echo("no stack runs")
-        return
-    waited = wait_until(stack, done, f"bundle {version} is refused", wait_s)
-    if not waited.behind:
-        typer.echo(f"all {waited.services} services {deed} after {waited.seconds:.1f} s")
-        return
-    lines = [f"{each.service}: {_held(each)}{each.note or 'no reason given'}" for each in waited.behind]
-    raise StackError(
-        f"after {waited.seconds:.1f} s, {len(waited.behind)} of {waited.services} services do not {deed}:",
-        "\n  ".join(
-            [*lines, "the others go on with what all of them hold; `explore rollback` or `release` takes it back"]
-        ),
+    wait_for(
+        RunningStack.find(workspace.run),
+        lambda answer: answer.versions[:1] == (target,),
+        target,
+        f"serve {target}",
+        wait_s,
     )
-
-
-def _held(answer: ServedBundles) -> str:
-    return f"serves {answer.versions[0]}; " if answer.versions else ""
 
 
 def _row(store: BundleStore, version: str, answers: list[ServedBundles]) -> BundleRow:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bundles.manifest import Manifest, ManifestFields
+from bundles.push import Pusher
+from bundles.remote import RemoteStore
 from bundles.store import BundleStore
+from tests.bundles.remotes import AT_ONCE
 
 Publish = Callable[[dict[str, bytes]], Manifest]
 
@@ -38,13 +42,40 @@ def store(tmp_path: Path) -> BundleStore:
     return BundleStore(tmp_path / "bundles", now_ms=lambda: next(ticks))
 
 
+def publish_into(store: BundleStore, files: dict[str, bytes]) -> Manifest:
+    """Publishes files of these names and contents."""
+    with store.stage() as staged:
+        for name, content in files.items():
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            (staged / name).write_bytes(content)
+        return store.publish(staged, **fields())
+
+
 @pytest.fixture
 def publish(store: BundleStore) -> Publish:
-    def publish_files(files: dict[str, bytes]) -> Manifest:
-        with store.stage() as staged:
-            for name, content in files.items():
-                (staged / name).parent.mkdir(parents=True, exist_ok=True)
-                (staged / name).write_bytes(content)
-            return store.publish(staged, **fields())
+    return lambda files: publish_into(store, files)
 
-    return publish_files
+
+@pytest.fixture(params=["memory", "file"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> RemoteStore:
+    """An empty remote store: objects, and files that are renamed into place."""
+    return RemoteStore(
+        f"memory://{uuid.uuid4().hex}/bundles" if request.param == "memory" else f"file://{tmp_path}/remote"
+    )
+
+
+@pytest.fixture
+def pushed(store: BundleStore, remote: RemoteStore) -> Callable[..., str]:
+    """Publishes files and pushes them. Returns the version."""
+    pusher = Pusher(store, remote, AT_ONCE)
+
+    def push_files(files: dict[str, bytes], hold: bool = False) -> str:
+        return pusher.push(publish_into(store, files).version, hold).version
+
+    return push_files
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> BundleStore:
+    """An empty root on another machine."""
+    return BundleStore(tmp_path / "node")

@@ -242,3 +242,67 @@ def test_the_stamp_of_a_version_changes_with_its_files(store: BundleStore, publi
     file.unlink()
     assert len({before, written, store.files_stamp(version)}) == 3
     assert store.files_stamp("../elsewhere") == store.files_stamp("20260105T000000.123Z-000000000000") == ()
+
+
+def test_pointing_writes_both_lists_and_only_what_differs(store: BundleStore, publish: Publish) -> None:
+    first, second, third = (publish({"a": bytes([number])}).version for number in range(3))
+    store.point([second, first], [third])
+    assert (store.pointer(), store.also()) == ([second, first], [third])
+    stamp = store.stamp()
+    store.point([second, first], [third])
+    assert store.stamp() == stamp
+    store.point([third], [])
+    assert (store.pointer(), store.also()) == ([third], [])
+
+
+def test_pointing_to_what_is_not_there_changes_nothing(store: BundleStore, publish: Publish) -> None:
+    versions = [publish({"a": bytes([number])}).version for number in range(MAX_ALSO + 1)]
+    store.activate(versions[0])
+    unknown = "20260105T000000.123Z-000000000000"
+    for pointer, also in (([unknown], []), ([versions[1], unknown], []), ([versions[1]], [unknown])):
+        with pytest.raises(BundleMissing, match=unknown):
+            store.point(pointer, also)
+    with pytest.raises(HoldRefused, match=f"at most {MAX_ALSO}"):
+        store.point(versions[:1], versions)
+    assert (store.pointer(), store.also()) == ([versions[0]], [])
+
+
+def test_only_what_services_need_not_hold_is_removed(store: BundleStore, publish: Publish) -> None:
+    first, second, third, fourth = (publish({"a": bytes([number])}).version for number in range(4))
+    store.point([second, first], [third])
+    for needed in (first, second, third):
+        with pytest.raises(HoldRefused, match=f"{needed} is active, previous or held"):
+            store.remove(needed)
+    store.remove(fourth)
+    for gone in (fourth, "../elsewhere", "CURRENT"):
+        with pytest.raises(BundleMissing):
+            store.remove(gone)
+    assert store.versions() == [first, second, third]
+    assert list(store.root.glob(".gone-*")) == []
+
+
+def test_what_comes_from_elsewhere_is_adopted_as_it_was_published(
+    store: BundleStore, publish: Publish, tmp_path: Path
+) -> None:
+    manifest = publish({"deep/a": b"1"})
+    content = (store.root / manifest.version / "manifest.json").read_bytes()
+    other = BundleStore(tmp_path / "other")
+    with other.resume(manifest.version) as partial:
+        (partial / "deep").mkdir()
+        with pytest.raises(StageRefused, match="deep/a"):
+            other.adopt(partial, manifest, content)
+        (partial / "deep" / "a").write_bytes(b"1")
+    assert other.versions() == []
+    with other.resume(manifest.version) as partial:
+        with pytest.raises(StageRefused, match="is not what resume"):
+            other.adopt(tmp_path, manifest, content)
+        other.adopt(partial, manifest, content)
+    assert other.open(manifest.version, "f00d", reread=True).file("deep/a").read_bytes() == b"1"
+    assert list(other.root.glob(".fetch-*")) == []
+
+
+def test_what_a_crash_left_of_a_removal_goes_with_the_next_stage(store: BundleStore, publish: Publish) -> None:
+    version = publish({"a": b"1"}).version
+    os.rename(store.root / version, store.root / f".gone-{version}")
+    publish({"a": b"2"})
+    assert list(store.root.glob(".gone-*")) == []

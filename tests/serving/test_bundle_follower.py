@@ -310,9 +310,9 @@ async def test_verifying_gives_way_to_requests_and_nothing_else_does(
     seen: list[int] = []
     opening = store.open
 
-    def watched(version: str, fingerprint: str | None) -> Bundle:
+    def watched(version: str, fingerprint: str | None, parts: tuple[str, ...] | None) -> Bundle:
         seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        return opening(version, fingerprint)
+        return opening(version, fingerprint, parts)
 
     monkeypatch.setattr(store, "open", watched)
     publish("1")

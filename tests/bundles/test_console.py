@@ -1,0 +1,46 @@
+"""What people read and what machines read."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from bundles import console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    logger = logging.getLogger("bundles")
+    before = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = before[:2]
+    logger.setLevel(before[2])
+
+
+def test_a_terminal_gets_lines_and_anything_else_json() -> None:
+    for stream in (Terminal(), io.StringIO()):
+        console.configure(stream)
+        logging.getLogger("bundles.fetch").info("downloaded %s", "a", extra={"bytes": 5, "file": "ä"})
+        text = stream.getvalue()
+        assert text.count("\n") == 1
+        if isinstance(stream, Terminal):
+            assert text == "downloaded a bytes=5 file=ä\n"
+        else:
+            line = json.loads(text)
+            assert line.pop("time").endswith("+00:00")
+            assert line == {
+                "level": "INFO",
+                "logger": "bundles.fetch",
+                "message": "downloaded a",
+                "bytes": 5,
+                "file": "ä",
+            }
