@@ -22,7 +22,7 @@ from features.context import UserContexts
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 MB = 1e6
 _VECTORS = f"{layout.ITEMS}/account_vector_UE.npy"

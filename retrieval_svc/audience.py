@@ -17,7 +17,7 @@ from features.context import UserContexts
 from features.history import History, join_history
 from features.relations import Relation
 from retrieval_svc.catalogue import Catalogue
-from retrieval_svc.ragged import IdSet, Int64, Sets, owners
+from serving.ragged import IdSet, Int64, Sets, owners
 
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]

@@ -22,9 +22,9 @@ from features.vectors import embedding_version
 from retrieval_svc.igql.vocabulary import Vocabulary
 from retrieval_svc.neighbours import AccountNeighbours
 from retrieval_svc.quality import Float64, best_order, quality, trending
-from retrieval_svc.ragged import Int64, offsets_of
 from retrieval_svc.tables import BrokenColumn, Find, SourcingTables, array, release_pages
 from retrieval_svc.vector_index import VectorIndex, open_index
+from serving.ragged import Int64, offsets_of
 
 DEFAULT = "default"  # the name of the only embedding that training publishes so far
 

@@ -18,10 +18,10 @@ from retrieval_svc.igql.execute import Execution
 from retrieval_svc.igql.named import NamedQueries
 from retrieval_svc.igql.operator import Run
 from retrieval_svc.igql.plan import Plan
-from retrieval_svc.ragged import Int64
 from retrieval_svc.sourced import Sourced, sourced
 from retrieval_svc.takedowns import CatalogueTakedowns
 from retrieval_svc.together import Part
+from serving.ragged import Int64
 
 
 class _Executions:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.ragged import Int64, offsets_of, rank_within
+from serving.ragged import Int64, offsets_of, rank_within
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import layout
-from retrieval_svc.ragged import Int64, ranges
+from serving.ragged import Int64, ranges
 
 Float32 = NDArray[np.float32]
 Find = Callable[[str], Path]  # from a path inside the bundle to a file; raises for a file that the bundle lacks

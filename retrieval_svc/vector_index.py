@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.ragged import rank_within
+from serving.ragged import rank_within
 
 Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]

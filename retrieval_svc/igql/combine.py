@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from retrieval_svc.flow import ALL, Flow, first_of_each, joined, stacked
 from retrieval_svc.igql.operator import Run
 from retrieval_svc.igql.plan import Fallback, Mix, Step
-from retrieval_svc.mixing import deal, shares
-from retrieval_svc.ragged import Int64, rank_within
+from serving.mixing import deal, shares
+from serving.ragged import Int64, rank_within
 
 Float64 = NDArray[np.float64]
 Rows = Callable[[Step, Int64], Flow]

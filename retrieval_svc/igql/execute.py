@@ -17,7 +17,7 @@ from retrieval_svc.igql import combine
 from retrieval_svc.igql.operator import Operator, Run
 from retrieval_svc.igql.plan import Fallback, Mix, Plan, Step, Union
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 _SPARE = 16  # rows asked for beyond what is wanted, where a step may drop some
 _GROWTH = 4  # a list that was read too short is read so many times further

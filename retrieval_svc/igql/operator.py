@@ -17,7 +17,7 @@ from retrieval_svc.eligibility import Rule
 from retrieval_svc.flow import ALL, Flow
 from retrieval_svc.igql.arguments import Kind
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from retrieval_svc.igql.arguments import COUNT, EMBEDDING, arg
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
 from retrieval_svc.neighbours import NO_NEIGHBOUR
-from retrieval_svc.ragged import Int64, contains
 from retrieval_svc.tables import Lists
+from serving.ragged import Int64, contains
 
 
 @operator("account_nn", (Stage.ACCOUNTS,), Stage.ACCOUNTS)

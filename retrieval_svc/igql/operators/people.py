@@ -13,7 +13,7 @@ from retrieval_svc.flow import Float64, Flow, nothing, start
 from retrieval_svc.igql.arguments import ACTION, ANY_ACTION, COUNT, DURATION, arg
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64, rank_within
+from serving.ragged import Int64, rank_within
 
 MAX_SEEDS = 30
 

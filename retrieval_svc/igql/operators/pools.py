@@ -13,7 +13,7 @@ from retrieval_svc.flow import NO_ROW, Flow, start
 from retrieval_svc.igql.arguments import COUNT, DURATION, WINDOW, arg
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64, largest_remainder, ranges, rank_within
+from serving.ragged import Int64, largest_remainder, ranges, rank_within
 
 Float64 = NDArray[np.float64]
 

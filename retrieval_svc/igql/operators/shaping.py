@@ -17,8 +17,8 @@ from retrieval_svc.igql.arguments import COLUMN, COUNT, DURATION, FRACTION, TOPI
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.rankers import ACCOUNT_RANKERS, MEDIA_RANKERS, Ranker
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64, best_first, lowest_first, rank_within
 from retrieval_svc.shuffle import random_keys
+from serving.ragged import Int64, best_first, lowest_first, rank_within
 
 Bool = NDArray[np.bool_]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.ragged import Int64, largest_remainder, rank_within
+from serving.ragged import Int64, largest_remainder, rank_within
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
