@@ -17,7 +17,8 @@ import numpy as np
 
 from serving.columns import CandidateColumns, Int64, Lists
 from serving.mixing import Portions, deal
-from serving.recipe import ALL, FirstOf, ListOf, Mixed, Recipe, United
+from serving.ragged import rank_within
+from serving.recipe import ALL, FirstOf, ListOf, Mixed, Recipe, Spread, United
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class _Pool:
     count: int
     media_P: Int64  # number of the media item, 0-based
     shard_P: Int64
+    group_P: Int64
     order_P: Int64  # by list, then as a list of all shards
     ends: Int64  # of the lists in it: L + 1
 
@@ -80,6 +82,7 @@ class _Pool:
             count,
             media_P=np.unique(media_id_P, return_inverse=True)[1].astype(np.int64),
             shard_P=np.repeat(np.arange(len(parts)), [len(part.candidates) for part in parts]),
+            group_P=np.concatenate([part.group_N for part in parts]),
             order_P=order_P,
             ends=np.searchsorted(list_P[order_P], np.arange(lists + 1)),
         )
@@ -96,6 +99,8 @@ class _Pool:
             return self._mixed(recipe).first(recipe.most)
         if isinstance(recipe, United):
             return self._united(recipe).first(recipe.most)
+        if isinstance(recipe, Spread):
+            return self._spread(recipe).first(recipe.most)
         return self._first_of(recipe).first(recipe.most)
 
     def _list(self, number: int) -> _Rows:
@@ -140,6 +145,16 @@ class _Pool:
                 break
         row_X = np.concatenate(rows)
         return _Rows(row_X[np.sort(np.unique(self.media_P[row_X], return_index=True)[1])], more)
+
+    def _spread(self, recipe: Spread) -> _Rows:
+        found = self.rows(recipe.part)
+        group_X = self.group_P[found.row_X]
+        order_X = np.argsort(group_X, kind="stable")
+        place_X = np.empty(len(group_X), dtype=np.int64)
+        place_X[order_X] = rank_within(group_X[order_X])
+        if recipe.max_per:
+            return _Rows(found.row_X[place_X < recipe.max_per], found.more)
+        return _Rows(found.row_X[np.argsort(place_X, kind="stable")], found.more)
 
     def _first_of(self, recipe: FirstOf) -> _Rows:
         found = [self.rows(part) for part in recipe.parts]

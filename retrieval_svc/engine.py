@@ -80,7 +80,7 @@ class RetrievalEngine:
         unscored_N = np.full(len(found.flow), np.nan, dtype=np.float32)
         key_N = np.empty(0) if found.flow.key_P is None else found.flow.key_P
         candidates = replace(answer.candidates, score_N=unscored_N)
-        return Lists(candidates, found.list_P, key_N, found.more_BL, found.recipe), answer.reports
+        return Lists(candidates, found.list_P, key_N, found.group_P, found.more_BL, found.recipe), answer.reports
 
     def retrieve_by_query(
         self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, queries_B: Sequence[str]

@@ -45,4 +45,13 @@ class FirstOf:
     most: int = ALL
 
 
-Recipe = ListOf | Mixed | United | FirstOf
+@dataclass(frozen=True)
+class Spread:
+    """Rows spread over their groups: at most `max_per` of each, or (0) rounds with at most one of each."""
+
+    part: Recipe
+    max_per: int = 0
+    most: int = ALL
+
+
+Recipe = ListOf | Mixed | United | FirstOf | Spread

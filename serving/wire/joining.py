@@ -15,7 +15,7 @@ from serving.wire.candidates import MAX_SOURCES
 from serving.wire.columns import UINT32, answer_of, check_length, check_rows, column, decode_offsets, to_bytes
 
 _WIDTHS = {"media_id": 8, "author_id": 8, "seed_account_id": 8, "source_index": 1, "score": 4}  # bytes per row
-_UNMIXED_WIDTHS = {"list_index": 1, "key": 8}
+_UNMIXED_WIDTHS = {"list_index": 1, "key": 8, "group": 8}
 
 
 class NotJoinable(Exception):
@@ -171,7 +171,8 @@ def _part_retrieve(response: RetrieveResponse, requests: Sequence[RetrieveReques
         _check_bytes(getattr(candidates, name), int(offsets[-1]) * width, f"candidates.{name}")
     check_length(response.reports, users, "reports")
     for name, width in _UNMIXED_WIDTHS.items() if response.HasField("unmixed") else ():
-        _check_bytes(getattr(response.unmixed, name), int(offsets[-1]) * width, f"unmixed.{name}")
+        if name != "group" or response.unmixed.group:
+            _check_bytes(getattr(response.unmixed, name), int(offsets[-1]) * width, f"unmixed.{name}")
     _check_bytes(response.unmixed.goes_on, users * response.unmixed.lists, "unmixed.goes_on")
     parts, user = [], 0
     for request in requests:

@@ -4,7 +4,7 @@ Real engines over random catalogues. Two places of a query do not come apart by 
 
 - `media_nn` finds the nearest k media of every shard, before rules refuse some of them. Merged, a list may go on where one engine's
   would end: never less is found. As long as such a list is not exhausted, answers are equal.
-- What counts rows of several shards in the middle of a list: a limit or sample before another step, diversify_by over seeds.
+- What counts rows of several shards in the middle of a list: a limit, sample or mix before another step than a limit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +58,8 @@ EXACT = {
     "limited": "user.trending().limit(20)",
     "filtered": 'user.trending().filter(max_age=9d, topics=["topic-1", "topic-3"])',
     "authors": "user.liked().account_nn().posted_media().rank().diversify_by(author_id, method=max_per, max_per=2)",
+    "published": PUBLISHED,
+    "topical": "user.fresh(max_age=20d).diversify_by(topic, method=max_per, max_per=7).limit(30)",
     "union": "union(user.segment_trending(10), user.fresh(max_age=3d), user.trending())",
     "fallback": "fallback(user.segment_trending(10), user.fresh(max_age=2d), user.trending(), at_least=15)",
 }
@@ -83,7 +84,7 @@ class Sharded:
             lists = lists_of(execution, plan)
             columns = sourced(lists.flow, plan, engine.catalogue.items).candidates
             key_N = np.empty(0) if lists.flow.key_P is None else lists.flow.key_P
-            found.append(Lists(columns, lists.list_P, key_N, lists.more_BL, lists.recipe))
+            found.append(Lists(columns, lists.list_P, key_N, lists.group_P, lists.more_BL, lists.recipe))
         return found
 
 
@@ -95,7 +96,9 @@ def plan_of(text: str) -> Plan:
 
 
 PLANS = {name: plan_of(text) for name, text in EXACT.items()}
-UNTIL_THE_END = plan_of(DEFAULT_QUERY.read_text().replace("media_nn(max_num_to_retrieve=400)", "media_nn(1500)"))
+UNTIL_THE_END = plan_of(
+    DEFAULT_QUERY.read_text().replace("media_nn(max_num_to_retrieve=400)", "media_nn(max_num_to_retrieve=1500)")
+)
 
 
 def assert_same(found: Merged, expected: CandidateColumns) -> None:
@@ -105,7 +108,7 @@ def assert_same(found: Merged, expected: CandidateColumns) -> None:
     assert (candidates.sources, candidates.source_paths) == (expected.sources, expected.source_paths)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(sorted(EXACT)), st.sampled_from(sorted(SHARDED)), st.integers(0, 10_000), st.integers(1, 300))
 def test_a_source_that_comes_apart_by_account_is_the_same_over_shards(
     name: str, shards: int, seed: int, count: int
@@ -115,7 +118,7 @@ def test_a_source_that_comes_apart_by_account_is_the_same_over_shards(
     assert_same(merged(parts, count), SHARDED[shards].whole(PLANS[name], users, seen_B, count))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.sampled_from(sorted(SHARDED)), st.integers(0, 10_000), st.sampled_from([1, 25, 100, 500]))
 def test_the_default_query_gives_the_same_over_shards(shards: int, seed: int, count: int) -> None:
     """With its quotas, refills, fallbacks, claims of several sources on one media item, and seeds."""
@@ -125,7 +128,7 @@ def test_the_default_query_gives_the_same_over_shards(shards: int, seed: int, co
 
 
 def test_the_nearest_media_are_never_fewer_over_shards() -> None:
-    plan, longer = plan_of("user.media_nn(40)"), 0
+    plan, longer = plan_of("user.media_nn(max_num_to_retrieve=40)"), 0
     for seed in range(30):
         users, seen_B = random_users(ITEMS, seed, 1)
         expected = SHARDED[3].whole(plan, users, seen_B, 100).media_id_N.tolist()
@@ -136,10 +139,9 @@ def test_the_nearest_media_are_never_fewer_over_shards() -> None:
     assert longer > 0  # else this would say nothing
 
 
-@pytest.mark.parametrize("text", [PUBLISHED, DEFAULT_QUERY.read_text()], ids=["published", "default"])
-def test_what_does_not_come_apart_is_nearly_the_same(text: str) -> None:
-    plan, recalls = plan_of(text), []
-    for seed in range(30):
+def test_the_default_query_as_it_stands_gives_nearly_the_same() -> None:
+    plan, recalls = plan_of(DEFAULT_QUERY.read_text()), []
+    for seed in range(10):
         users, seen_B = random_users(ITEMS, seed, 1)
         expected = SHARDED[3].whole(plan, users, [seen[:100] for seen in seen_B], 200).media_id_N
         found = merged(SHARDED[3].lists(plan, users, [seen[:100] for seen in seen_B], 200), 200).candidates.media_id_N
@@ -158,7 +160,7 @@ def test_without_one_shard_the_others_fill_the_answer() -> None:
 
 
 def test_every_row_is_accounted_for() -> None:
-    for seed in range(10):
+    for seed in range(3):
         users, seen_B = random_users(ITEMS, seed, 1)
         parts = SHARDED[2].lists(UNTIL_THE_END, users, seen_B, 200)
         found = merged(parts, 200)
@@ -173,7 +175,9 @@ def of_rows(rows: Sequence[tuple[int, int, float]], more: Sequence[bool], recipe
     zeros, sources = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.uint8)
     columns = CandidateColumns(np.array([0, count]), ids, ids, zeros, sources, zeros.astype(np.float32), ("a",))
     keys = np.array([key for _, _, key in rows], dtype=np.float64)
-    return Lists(columns, np.array([number for number, *_ in rows], dtype=np.int64), keys, np.array([more]), recipe)
+    return Lists(
+        columns, np.array([number for number, *_ in rows], dtype=np.int64), keys, zeros, np.array([more]), recipe
+    )
 
 
 def ids(parts: Sequence[Lists], count: int = 10) -> list[int]:
@@ -213,7 +217,10 @@ def test_a_list_behind_one_that_goes_on_is_not_reached() -> None:
 
 def test_shares_are_those_of_all_shards_together() -> None:
     recipe = Mixed((ListOf(0), Mixed((ListOf(1), ListOf(2)), (1.0, 1.0))), (1.0, 1.0))
-    rows = [[(l, 10 * l + m, float(m)) for l in range(3) for m in range(1, 9) if m % 2 == s] for s in range(2)]
+    rows = [
+        [(number, 10 * number + m, float(m)) for number in range(3) for m in range(1, 9) if m % 2 == s]
+        for s in range(2)
+    ]
     found = ids([of_rows(each, [False] * 3, recipe) for each in rows], 8)
     assert sorted(found) == [1, 2, 3, 4, 11, 12, 21, 22]
 

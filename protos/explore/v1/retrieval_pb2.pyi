@@ -43,32 +43,36 @@ class RetrieveResponse(_message.Message):
     def __init__(self, candidates: _Optional[_Union[_candidates_pb2.Candidates, _Mapping]] = ..., bundle_version: _Optional[str] = ..., reports: _Optional[_Iterable[_Union[SourcingReport, _Mapping]]] = ..., elapsed_us: _Optional[int] = ..., shard_index: _Optional[int] = ..., shard_count: _Optional[int] = ..., unmixed: _Optional[_Union[Unmixed, _Mapping]] = ...) -> None: ...
 
 class Unmixed(_message.Message):
-    __slots__ = ("lists", "list_index", "key", "goes_on", "recipe")
+    __slots__ = ("lists", "list_index", "key", "goes_on", "recipe", "group")
     LISTS_FIELD_NUMBER: _ClassVar[int]
     LIST_INDEX_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     GOES_ON_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     lists: int
     list_index: bytes
     key: bytes
     goes_on: bytes
     recipe: Recipe
-    def __init__(self, lists: _Optional[int] = ..., list_index: _Optional[bytes] = ..., key: _Optional[bytes] = ..., goes_on: _Optional[bytes] = ..., recipe: _Optional[_Union[Recipe, _Mapping]] = ...) -> None: ...
+    group: bytes
+    def __init__(self, lists: _Optional[int] = ..., list_index: _Optional[bytes] = ..., key: _Optional[bytes] = ..., goes_on: _Optional[bytes] = ..., recipe: _Optional[_Union[Recipe, _Mapping]] = ..., group: _Optional[bytes] = ...) -> None: ...
 
 class Recipe(_message.Message):
-    __slots__ = ("most", "list", "mix", "union", "fallback")
+    __slots__ = ("most", "list", "mix", "union", "fallback", "spread")
     MOST_FIELD_NUMBER: _ClassVar[int]
     LIST_FIELD_NUMBER: _ClassVar[int]
     MIX_FIELD_NUMBER: _ClassVar[int]
     UNION_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
     most: int
     list: int
     mix: MixRecipe
     union: UnionRecipe
     fallback: FallbackRecipe
-    def __init__(self, most: _Optional[int] = ..., list: _Optional[int] = ..., mix: _Optional[_Union[MixRecipe, _Mapping]] = ..., union: _Optional[_Union[UnionRecipe, _Mapping]] = ..., fallback: _Optional[_Union[FallbackRecipe, _Mapping]] = ...) -> None: ...
+    spread: SpreadRecipe
+    def __init__(self, most: _Optional[int] = ..., list: _Optional[int] = ..., mix: _Optional[_Union[MixRecipe, _Mapping]] = ..., union: _Optional[_Union[UnionRecipe, _Mapping]] = ..., fallback: _Optional[_Union[FallbackRecipe, _Mapping]] = ..., spread: _Optional[_Union[SpreadRecipe, _Mapping]] = ...) -> None: ...
 
 class MixRecipe(_message.Message):
     __slots__ = ("parts", "weights", "size")
@@ -85,6 +89,14 @@ class UnionRecipe(_message.Message):
     PARTS_FIELD_NUMBER: _ClassVar[int]
     parts: _containers.RepeatedCompositeFieldContainer[Recipe]
     def __init__(self, parts: _Optional[_Iterable[_Union[Recipe, _Mapping]]] = ...) -> None: ...
+
+class SpreadRecipe(_message.Message):
+    __slots__ = ("part", "max_per")
+    PART_FIELD_NUMBER: _ClassVar[int]
+    MAX_PER_FIELD_NUMBER: _ClassVar[int]
+    part: Recipe
+    max_per: int
+    def __init__(self, part: _Optional[_Union[Recipe, _Mapping]] = ..., max_per: _Optional[int] = ...) -> None: ...
 
 class FallbackRecipe(_message.Message):
     __slots__ = ("parts", "at_least")

@@ -260,6 +260,7 @@ def test_shared_lists_of_a_shard_are_bit_for_bit_those_of_calls_alone(
             lists=lists,
             list_index=b"".join(response.unmixed.list_index for response in responses),
             key=b"".join(response.unmixed.key for response in responses),
+            group=b"".join(response.unmixed.group for response in responses),
             goes_on=b"".join(response.unmixed.goes_on for response in responses),
             recipe=responses[0].unmixed.recipe,
         ),
@@ -274,7 +275,7 @@ def _unmixed(part: CandidateColumns, lists: int) -> Unmixed:
     users, rows = len(part.offsets) - 1, len(part)
     more_BL = np.arange(users * lists).reshape(users, lists) % 2 == 0
     list_N = np.arange(rows, dtype=np.int64) % lists
-    return encode_unmixed(Lists(part, list_N, np.arange(rows) / 3, more_BL, ListOf(0)))
+    return encode_unmixed(Lists(part, list_N, np.arange(rows) / 3, np.arange(rows) + 1, more_BL, ListOf(0)))
 
 
 def _concatenated(parts: Sequence[CandidateColumns]) -> CandidateColumns:
@@ -330,6 +331,6 @@ def test_every_field_of_the_contract_is_joined_and_parted() -> None:
         "RankResponse": rank_response | {"features", "feature_schema"},
         "RetrieveRequest": request | {"counts", "queries", "unmixed"},
         "RetrieveResponse": {"candidates", "bundle_version", "reports", "elapsed_us", *shard, "unmixed"},
-        "Unmixed": {"lists", "list_index", "key", "goes_on", "recipe"},
+        "Unmixed": {"lists", "list_index", "key", "goes_on", "recipe", "group"},
         "Candidates": columns | {"source_paths"},
     }
