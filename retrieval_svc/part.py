@@ -17,7 +17,7 @@ import numpy as np
 from features.item_table import ItemTable
 from features.shards import Shard
 from retrieval_svc.catalogue import Catalogue, Orders
-from retrieval_svc.tables import Lists, release_pages
+from retrieval_svc.tables import Lists, read_here_and_there, release_pages
 from serving.ragged import Int64
 
 _BY_MEDIA = tuple(each.name for each in fields(ItemTable) if each.name.rpartition("_")[2] in ("M", "MA", "MD"))
@@ -47,7 +47,8 @@ def part_of(whole: Catalogue, shard: Shard) -> Catalogue:
     )
     # Copying has touched nearly every page, of which requests read little.
     lists = (tables.posted, tables.co_occurring, tables.engaged, tables.segment_media)
-    columns = (getattr(whole.items, name) for name in _BY_MEDIA)
+    columns = [getattr(whole.items, name) for name in _BY_MEDIA]
+    read_here_and_there(*columns)
     release_pages(*columns, *(array for each in lists for array in (each.row_X, each.score_X) if array is not None))
     return part
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,12 +149,21 @@ def array(find: Find, file: str, kind: type, dimensions: int = 1) -> NDArray[Any
 
 def release_pages(*arrays: NDArray[Any]) -> None:
     """Gives back the memory of memory-mapped arrays that were read once, to check or to sort; what is read again comes back."""
+    _advise(arrays, mmap.MADV_DONTNEED)
+
+
+def read_here_and_there(*arrays: NDArray[Any]) -> None:
+    """Of memory-mapped arrays only the pages are read that somebody asks for, none around them."""
+    _advise(arrays, mmap.MADV_RANDOM)
+
+
+def _advise(arrays: Sequence[NDArray[Any]], advice: int) -> None:
     for each in arrays:
         owner: Any = each
         while isinstance(owner, np.ndarray):
             owner = owner.base
         if isinstance(owner, mmap.mmap):
-            owner.madvise(mmap.MADV_DONTNEED)
+            owner.madvise(advice)
 
 
 def _lists(find: Find, offsets: str, rows: str, scores: str | None = None) -> Lists:

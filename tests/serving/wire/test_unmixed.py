@@ -24,7 +24,7 @@ from serving.wire import (
 )
 from tests.serving.batches import candidates, user
 
-SHARD = Shard(1, 2)
+SHARD, FIRST = Shard(1, 2), ListOf(0)
 MOST = st.one_of(st.just(ALL), st.integers(1, 2**32 - 1))
 
 
@@ -43,7 +43,7 @@ def combined(parts: st.SearchStrategy[Recipe]) -> st.SearchStrategy[Recipe]:
 RECIPES = st.recursive(st.builds(ListOf, st.integers(0, 1), MOST), combined, max_leaves=8)
 
 
-def answer(recipe: Recipe = ListOf(0)) -> RetrieveResponse:
+def answer(recipe: Recipe = FIRST) -> RetrieveResponse:
     """Two users, two lists, three rows."""
     columns = candidates([[0.5, 0.4], [0.3]])
     more_BL = np.array([[True, False], [False, False]])
