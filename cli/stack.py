@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -53,7 +53,7 @@ class Ports:
     def from_base(cls, base: int, retrieval_shards: int = 1) -> Ports:
         """Six consecutive ports: the gateway on the first, Valkey on the last. Behind them, further shards of retrieval."""
         shards = tuple(range(base + N_PORTS, base + N_PORTS + retrieval_shards - 1))
-        return cls(*range(base, base + N_PORTS), shards=shards)
+        return replace(cls(*range(base, base + N_PORTS)), shards=shards)
 
     @classmethod
     def free(cls) -> Ports:

@@ -82,11 +82,8 @@ class VectorIndex:
         Without an index every query is a scan.
         """
         rows, dim = vectors.shape
-        if index is not None and (index.d, index.metric_type, index.ntotal) != (
-            dim,
-            faiss.METRIC_INNER_PRODUCT,
-            len(row_I),
-        ):
+        expected = (dim, faiss.METRIC_INNER_PRODUCT, len(row_I))
+        if index is not None and (index.d, index.metric_type, index.ntotal) != expected:
             found = f"{index.ntotal} vectors of width {index.d} under metric {index.metric_type}"
             raise ValueError(f"the FAISS index holds {found}, expected {len(row_I)} of width {dim} and inner product")
         if len(row_I) and (row_I.min() < 0 or row_I.max() >= rows):
@@ -94,9 +91,7 @@ class VectorIndex:
         self._version = version
         self._writing = threading.Lock()
         self._now = Snapshot(
-            table=_Table(
-                index, None if index is None else _searched(index), row_I, int(row_I.max(initial=NO_ROW)) + 1, vectors
-            ),
+            table=_Table(index, _searched(index), row_I, int(row_I.max(initial=NO_ROW)) + 1, vectors),
             alive_I=np.ones(len(row_I), dtype=np.bool_),
             outdated_R=np.zeros(rows, dtype=np.bool_),
             added_row_N=np.empty(0, dtype=np.int64),
@@ -261,9 +256,9 @@ class _Found:
 _NOTHING = _Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
-def _searched(index: faiss.Index) -> Any:
+def _searched(index: faiss.Index | None) -> Any:
     """The index that proposes. What refines its distances is passed over: cosines come from the table's vectors anyway."""
-    searched = faiss.downcast_index(index)
+    searched = None if index is None else faiss.downcast_index(index)
     while isinstance(searched, faiss.IndexRefine):
         searched = faiss.downcast_index(searched.base_index)
     return searched

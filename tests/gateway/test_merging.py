@@ -164,7 +164,8 @@ def test_every_row_is_accounted_for() -> None:
         users, seen_B = random_users(ITEMS, seed, 1)
         parts = SHARDED[2].lists(UNTIL_THE_END, users, seen_B, 200)
         found = merged(parts, 200)
-        rows_S = sum(np.bincount(part.candidates.source_index_N, minlength=len(found.kept_S)) for part in parts)
+        sources_P = np.concatenate([part.candidates.source_index_N for part in parts])
+        rows_S = np.bincount(sources_P, minlength=len(found.kept_S))
         assert (found.kept_S + found.duplicate_S + found.over_quota_S).tolist() == rows_S.tolist()
         assert found.kept_S.sum() == len(found.candidates)
 

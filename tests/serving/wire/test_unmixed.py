@@ -123,7 +123,8 @@ def test_a_report_that_leaves_out_a_source_is_refused() -> None:
 
 def test_more_lists_than_a_byte_can_name_are_not_sent() -> None:
     columns = candidates([[0.5]])
-    lists = Lists(columns, np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 257), dtype=np.bool_), ListOf(0))
+    none = np.zeros(1, dtype=np.int64)
+    lists = Lists(columns, none, np.zeros(1), none, np.zeros((1, 257), dtype=np.bool_), ListOf(0))
     with pytest.raises(ValueError, match="257 lists, at most 256 fit"):
         encode_unmixed(lists)
 
