@@ -35,8 +35,8 @@ from retrieval_svc.igql.check import compile_query
 from retrieval_svc.igql.execute import Execution
 from retrieval_svc.igql.optimise import optimised
 from retrieval_svc.igql.plan import Plan
-from retrieval_svc.ragged import Int64
 from retrieval_svc.sourced import Sourced, sourced
+from serving.ragged import Int64
 
 MS_ALONE, MS_BATCHED, MEMORY_RATIO = 8.0, 4.0, 1.5
 COUNT, BATCH = 500, 8

@@ -22,7 +22,7 @@ from features.context import UserContexts
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 MB = 1e6
 _VECTORS = f"{layout.ITEMS}/account_vector_UE.npy"
@@ -79,16 +79,16 @@ def _measure(
 ) -> Memory:
     faiss.omp_set_num_threads(1)
     gc.collect()
-    before = _resident_mb()
+    before = resident_mb()
     catalogue = Catalogue.of_files(lambda relative: directory / relative)
     engine = RetrievalEngine(catalogue, SourcingConfig(igql_file=query))
     for context, seen_ids in zip(contexts, seen, strict=True):
         engine.retrieve(context, [seen_ids], np.array([count]))
     gc.collect()
-    after = _resident_mb()
+    after = resident_mb()
     ctypes.CDLL(None).malloc_trim(0)
     index_mb = (directory / layout.ACCOUNT_INDEX).stat().st_size / MB
-    parts = _parts(catalogue, directory, before, after, _resident_mb())
+    parts = _parts(catalogue, directory, before, after, resident_mb())
     return Memory(parts, _sum(after) - _sum(before), index_mb, len(contexts))
 
 
@@ -147,7 +147,7 @@ def _sum(resident: Resident) -> float:
     return sum(resident.values())
 
 
-def _resident_mb() -> Resident:
+def resident_mb() -> Resident:
     """Resident megabytes of this process, by mapped file; "" is what belongs to no file."""
     found: dict[str, float] = defaultdict(float)
     path = ""

@@ -58,6 +58,7 @@ class Size:
     media: int = 1_000_000
     clusters: int = 500
     users: int = 64
+    media_dim: int = 1  # of media vectors; with 1 there are none, which is enough for a job that asks for none
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ class World:
 
 def make_world(size: Size, cache: Path) -> World:
     """The world of that size; its files are made where `cache` lacks them."""
-    directory = cache / f"{size.accounts}-{size.media}-{size.clusters}-{_SEED}-{_FORM}"
+    vectors = f"-{size.media_dim}" if size.media_dim > 1 else ""
+    directory = cache / f"{size.accounts}-{size.media}-{size.clusters}-{_SEED}-{_FORM}{vectors}"
     done = directory / _BUILT  # written last: a build that was cut short is made again
     if not done.exists():
         done.write_text(json.dumps(_build(size, directory)), encoding="utf-8")
@@ -161,7 +163,7 @@ def _items(size: Size, draw: np.random.Generator) -> tuple[ItemTable, Int64]:
         policy_flags_M=np.where(draw.random(media) < 0.02, draw.integers(1, 4, media), 0).astype(np.uint32),
         counts_MA=counts_MA,
         recent_counts_MA=(counts_MA * draw.random((media, 1), dtype=np.float32)).astype(np.float32),
-        media_vector_MD=np.zeros((media, 1), dtype=np.float32),  # the reference job asks for no media vector
+        media_vector_MD=_media_vectors(size, cluster_U[author_row_M], draw),
         base_rate_A=(counts_MA.sum(axis=0) / counts_MA[:, Action.IMPRESSION].sum()).astype(np.float32),
         account_id_U=np.cumsum(draw.integers(1, 9, accounts)),
         account_counts_UA=account_counts_UA,
@@ -170,6 +172,12 @@ def _items(size: Size, draw: np.random.Generator) -> tuple[ItemTable, Int64]:
         account_vector_UE=_vectors(cluster_U, size.clusters, draw),
     )
     return items, cluster_U
+
+
+def _media_vectors(size: Size, cluster_M: Int64, draw: np.random.Generator) -> NDArray[np.float32]:
+    if size.media_dim == 1:
+        return np.zeros((size.media, 1), dtype=np.float32)
+    return _vectors(cluster_M, size.clusters, draw)[:, : size.media_dim]
 
 
 def _vectors(cluster_U: Int64, clusters: int, draw: np.random.Generator) -> NDArray[np.float32]:

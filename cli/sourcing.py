@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.igql.files import DEFAULT_QUERY
+from serving import mixing, ragged
 from training.run_key import code_digest
 
 Int64 = NDArray[np.int64]
@@ -33,8 +35,9 @@ class EngineSourcing:
 
 
 def candidates_depend_on(igql_file: Path) -> str:
-    """A hash of what decides which candidates the engine finds in given files: the query, and its own code."""
-    return hashlib.sha256(code_digest(retrieval_svc).encode() + igql_file.read_bytes()).hexdigest()
+    """A hash of what decides which candidates the engine finds in given files: the query, its own code, and how lists are mixed."""
+    shared = b"".join(Path(inspect.getfile(module)).read_bytes() for module in (mixing, ragged))
+    return hashlib.sha256(code_digest(retrieval_svc).encode() + shared + igql_file.read_bytes()).hexdigest()
 
 
 def open_sourcing(staged: Path, igql_file: Path = DEFAULT_QUERY) -> EngineSourcing:

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -27,7 +27,8 @@ from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving.status import LOADING
 
-SERVICES = ("retrieval_svc", "prerank_svc", "rank_svc", "rerank_svc", "gateway")
+RETRIEVAL = "retrieval_svc"
+SERVICES = (RETRIEVAL, "prerank_svc", "rank_svc", "rerank_svc", "gateway")
 VALKEY = "valkey"
 N_PORTS = len(SERVICES) + 1
 START_TIMEOUT_S = 90.0
@@ -46,11 +47,13 @@ class Ports:
     rank_svc: int = 50053
     rerank_svc: int = 50054
     valkey: int = 50055
+    shards: tuple[int, ...] = ()  # of retrieval, from shard 1 on
 
     @classmethod
-    def from_base(cls, base: int) -> Ports:
-        """Six consecutive ports: the gateway on the first, Valkey on the last."""
-        return cls(*range(base, base + N_PORTS))
+    def from_base(cls, base: int, retrieval_shards: int = 1) -> Ports:
+        """Six consecutive ports: the gateway on the first, Valkey on the last. Behind them, further shards of retrieval."""
+        shards = tuple(range(base + N_PORTS, base + N_PORTS + retrieval_shards - 1))
+        return replace(cls(*range(base, base + N_PORTS)), shards=shards)
 
     @classmethod
     def free(cls) -> Ports:
@@ -65,8 +68,19 @@ class Ports:
                 each.close()
 
     def address(self, name: str) -> str:
-        """HOST:PORT of a service or of Valkey."""
-        return f"127.0.0.1:{getattr(self, name)}"
+        """HOST:PORT of a process."""
+        service, _, shard = name.partition("-")
+        return f"127.0.0.1:{self.shards[int(shard) - 1] if shard else getattr(self, service)}"
+
+    @property
+    def retrieval(self) -> tuple[str, ...]:
+        """The processes of retrieval, one per shard."""
+        return (RETRIEVAL, *(f"{RETRIEVAL}-{number}" for number in range(1, len(self.shards) + 1)))
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The processes of all services, in the order in which they start."""
+        return tuple(name for service in SERVICES for name in (self.retrieval if service == RETRIEVAL else (service,)))
 
     @property
     def valkey_url(self) -> str:
@@ -98,7 +112,8 @@ class RunningStack:
             saved = json.loads((run / "stack.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        stack = cls(Ports(**saved["ports"]), tuple(Process(**p) for p in saved["processes"]), saved["dataset"])
+        ports = Ports(**{**saved["ports"], "shards": tuple(saved["ports"].get("shards", ()))})
+        stack = cls(ports, tuple(Process(**p) for p in saved["processes"]), saved["dataset"])
         return stack if len(stack.ended()) < len(stack.processes) else None
 
 
@@ -121,17 +136,18 @@ class StackPlan:
         default_factory=dict
     )  # further EXPLORE_ settings of all services, without the prefix
 
-    def environment(self, service: str) -> dict[str, str]:
-        """The EXPLORE_ variables of one service; what else is set in the caller's environment holds too."""
+    def environment(self, name: str) -> dict[str, str]:
+        """The EXPLORE_ variables of one process; what else is set in the caller's environment holds too."""
+        service = name.partition("-")[0]
         settings = {
-            "LISTEN": self.ports.address(service),
+            "LISTEN": self.ports.address(name),
             "BUNDLE_ROOT": str(self.bundle_root.resolve()),
         }
-        if service in ("gateway", "retrieval_svc"):
+        if service in ("gateway", RETRIEVAL):
             settings["TAKEDOWN_FILE"] = str(self.takedown_file.resolve())
         if service == "gateway":
             settings |= {
-                "RETRIEVAL_ADDRESS": self.ports.address("retrieval_svc"),
+                "RETRIEVAL_ADDRESS": ";".join(self.ports.address(shard) for shard in self.ports.retrieval),
                 "PRERANK_ADDRESS": self.ports.address("prerank_svc"),
                 "RANK_ADDRESS": self.ports.address("rank_svc"),
                 "RERANK_ADDRESS": self.ports.address("rerank_svc"),
@@ -142,9 +158,12 @@ class StackPlan:
                 settings["FUNNEL_LOG"] = str(self.funnel_log.resolve())
             if self.experiments_file is not None:
                 settings["EXPERIMENTS"] = str(self.experiments_file.resolve())
-        if service == "retrieval_svc" and self.query_directory is not None:
+        if service == RETRIEVAL and self.query_directory is not None:
             settings["IGQL_DIRECTORY"] = str(self.query_directory.resolve())
-        query = {"IGQL_FILE": str(self.igql_file.resolve())} if service == "retrieval_svc" else {}
+        if service == RETRIEVAL and self.ports.shards:
+            settings |= {"SHARD_INDEX": str(self.ports.retrieval.index(name))}
+            settings |= {"SHARD_COUNT": str(len(self.ports.retrieval))}
+        query = {"IGQL_FILE": str(self.igql_file.resolve())} if service == RETRIEVAL else {}
         return {f"EXPLORE_{name}": value for name, value in {**query, **self.settings, **settings}.items()}
 
 
@@ -161,8 +180,8 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
         with Valkey.from_url(plan.ports.valkey_url) as client:
             wait_for_valkey(client, started[0])
             load_users(client)
-        for service in SERVICES:
-            started.append(launch(service, plan.run / "logs" / f"{service}.log", plan.environment(service)))
+        for name in plan.ports.services:
+            started.append(launch(name, plan.run / "logs" / f"{name}.log", plan.environment(name)))
         for process in started[1:]:
             wait_ready(process, plan.ports.address(process.name))
             say(f"{process.name:<14} ready on {plan.ports.address(process.name)}")
@@ -266,9 +285,9 @@ def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
-    """Starts one service with the EXPLORE_ variables in `settings`; it is not ready yet."""
-    return processes.start(service, [sys.executable, "-m", service], log, settings)
+def launch(name: str, log: Path, settings: Mapping[str, str]) -> Process:
+    """Starts one service, or a shard of it (SERVICE-NUMBER), with the EXPLORE_ variables in `settings`; it is not ready yet."""
+    return processes.start(name, [sys.executable, "-m", name.partition("-")[0]], log, settings)
 
 
 def start_valkey(directory: Path, port: int, log: Path) -> Process:
@@ -306,7 +325,8 @@ def wait_for_valkey(client: Valkey, process: Process) -> None:
 
 
 def _require_free(ports: Ports) -> None:
-    for name, port in asdict(ports).items():
+    for name in (*ports.services, VALKEY):
+        port = int(ports.address(name).rpartition(":")[2])
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

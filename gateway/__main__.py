@@ -36,6 +36,7 @@ from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import AfterPage, Pipeline, no_log
 from gateway.servicer import ExploreServicer
+from gateway.shards import Retrieval
 from gateway.stage_bundles import Endpoint, StageBundles
 from gateway.stages import RETRIEVAL, Call, RankingStage, SourcingStage
 from gateway.state_url import open_client
@@ -44,6 +45,7 @@ from gateway.value_model import check_weights
 from protos.explore.v1 import feed_pb2, feedback_pb2
 from protos.explore.v1.feed_pb2_grpc import add_ExploreServiceServicer_to_server
 from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_server
+from serving.addresses import split_shards
 from serving.bundle_follower import BundleFollower, Source
 from serving.channels import RankingClient, RetrievalClient, StageConnection
 from serving.errors import ConfigError
@@ -79,7 +81,7 @@ class Gateway:
         self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
         self._clients = None if config.client_keys is None else ClientGate(config.client_keys)
         self._tls = None if config.tls_directory is None else TlsDirectory(config.tls_directory)
-        self._retrieval = RetrievalClient(self._connect(RETRIEVAL, config.retrieval_address))
+        self._retrieval = Retrieval(self._connect_shards(config.retrieval_address))
         addresses = {
             Stage.PRERANK: config.prerank_address,
             Stage.RANK: config.rank_address,
@@ -195,6 +197,12 @@ class Gateway:
         self._connections.append(connection)
         self._telemetry.watch(lambda: connection_readings(connection))
         return connection
+
+    def _connect_shards(self, addresses: str) -> list[RetrievalClient]:
+        """One client per shard, each with replicas, breakers and a queue of its own."""
+        shards = split_shards(addresses)
+        names = [RETRIEVAL] if len(shards) == 1 else [f"{RETRIEVAL}/{number}" for number in range(len(shards))]
+        return [RetrievalClient(self._connect(name, at), name) for name, at in zip(names, shards, strict=True)]
 
     async def _close(self) -> None:
         if self._funnel_log is not None:

@@ -18,7 +18,7 @@ from gateway.clients_file import check_clients
 from gateway.diversity import DiversityConfig
 from gateway.random_slots import RandomSlots
 from gateway.state_url import check_open_url, check_url_file, read_url
-from serving.addresses import StageAddress
+from serving.addresses import ShardedAddress, StageAddress
 from serving.call_policy import CallPolicy
 from serving.config import Address, PortTls, Seconds, ServiceConfig, Share, check_tls
 
@@ -61,7 +61,8 @@ class GatewayConfig(ServiceConfig):
     """The gateway's settings; the environment variable of `page_size` is EXPLORE_PAGE_SIZE, and so on."""
 
     listen: Address = "127.0.0.1:50050"
-    retrieval_address: StageAddress = "127.0.0.1:50051"  # or several, or dns:///HOST:PORT
+    # One address, several that are separated by commas, or dns:///HOST:PORT.
+    retrieval_address: ShardedAddress = "127.0.0.1:50051"  # of every shard, in order, separated by semicolons
     prerank_address: StageAddress = "127.0.0.1:50052"
     rank_address: StageAddress = "127.0.0.1:50053"
     rerank_address: StageAddress = "127.0.0.1:50054"

@@ -38,6 +38,7 @@ class Reason(IntEnum):
     ERROR = 3
     UNDER_DELIVERED = 4
     BUNDLE_NOT_HELD = 5
+    PARTIAL = 6
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,15 @@ import grpc
 from gateway.config import StagePlan
 from gateway.fallback import PopularMedia
 from gateway.feed import FeedRequest, Reason, Standing
+from gateway.shards import Retrieval
 from gateway.trace import Trace
 from gateway.users import FeedUser
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest
-from serving.channels import RankingClient, RetrievalClient
+from serving.channels import RankingClient
 from serving.columns import CandidateColumns
 from serving.deadline import Budget
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, NotReady, StageFailed, Unavailable
-from serving.wire import (
-    decode_rank_response,
-    decode_retrieve_response,
-    encode_rank_request,
-)
+from serving.wire import decode_rank_response, encode_rank_request
 
 RETRIEVAL = "retrieval"
 
@@ -45,8 +42,8 @@ class Call:
 class SourcingStage:
     """Retrieval; popular media when it is lost."""
 
-    def __init__(self, plan: StagePlan, client: RetrievalClient, popular: PopularMedia) -> None:
-        self._plan, self._client, self._popular = plan, client, popular
+    def __init__(self, plan: StagePlan, retrieval: Retrieval, popular: PopularMedia) -> None:
+        self._plan, self._retrieval, self._popular = plan, retrieval, popular
 
     async def source(self, call: Call) -> Standing:
         """Up to `plan.keep` candidates that the user has not seen."""
@@ -86,10 +83,13 @@ class SourcingStage:
             bundle_version=call.bundle_version,
             queries=[query] if query else [],
         )
-        response = await self._client.retrieve(request, call.budget.share(self._plan.share))
-        candidates = decode_retrieve_response(response, RETRIEVAL, [keep], call.bundle_version)
-        call.trace.sources = response.reports[0].sources
-        return candidates
+        found = await self._retrieval.find(request, RETRIEVAL, call.budget.share(self._plan.share))
+        for lost in found.lost:
+            # A version that is not held makes the gateway look again who holds it.
+            reason = Reason.BUNDLE_NOT_HELD if isinstance(lost.error, BundleNotHeld) else Reason.PARTIAL
+            call.trace.degrade(RETRIEVAL, reason, f"{lost.shard}: {lost.error}; what the other shards found was used")
+        call.trace.sources = found.sources
+        return found.candidates
 
 
 class RankingStage:

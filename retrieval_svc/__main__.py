@@ -16,6 +16,7 @@ from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import RetrievalConfig
 from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.igql.errors import IgqlError
+from retrieval_svc.part import part_of
 from retrieval_svc.servicer import RetrievalServicer
 from serving.bundle_follower import BundleFollower, Source
 from serving.errors import SettingRefused
@@ -32,11 +33,11 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
     """The composition root."""
     faiss.omp_set_num_threads(1)  # a service scales by processes; FAISS would take every core of the host
     engines = Holder[RetrievalEngine](config.bundle_pin_s)
-    servicer = RetrievalServicer(engines, config.max_count, telemetry)
+    servicer = RetrievalServicer(engines, config.max_count, telemetry, shard=config.shard)
 
     def make(bundle: Bundle) -> RetrievalEngine:
         try:
-            return RetrievalEngine(Catalogue.open(bundle), config)
+            return RetrievalEngine(part_of(Catalogue.open(bundle), config.shard), config)
         except (IgqlError, TakedownsRefused) as error:
             raise SettingRefused(bundle.version, str(error)) from error
 
@@ -46,8 +47,9 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
 
     def note() -> str:
         refused = engines.held().value.refused if engines.versions() else ""
+        shard = str(config.shard) if config.shard_count > 1 else ""
         files = f"a changed file is refused, what was before goes on: {refused}" if refused else ""
-        return "; ".join(part for part in (files, follower.note()) if part)
+        return "; ".join(part for part in (shard, files, follower.note()) if part)
 
     def register(server: grpc.aio.Server) -> None:
         retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)

@@ -17,7 +17,7 @@ from features.context import UserContexts
 from features.history import History, join_history
 from features.relations import Relation
 from retrieval_svc.catalogue import Catalogue
-from retrieval_svc.ragged import IdSet, Int64, Sets, owners
+from serving.ragged import IdSet, Int64, Sets, owners
 
 Bool = NDArray[np.bool_]
 Float32 = NDArray[np.float32]
@@ -41,7 +41,7 @@ class Audience:
         if len(seen_B) != len(contexts) or len(count_B) != len(contexts):
             problem = f"{len(contexts)} users, but {len(seen_B)} lists of seen media and {len(count_B)} counts"
             raise ValueError(problem)
-        return cls(contexts, join_history(contexts, catalogue.items), catalogue, seen_B, count_B)
+        return cls(contexts, join_history(contexts, catalogue.all_items), catalogue, seen_B, count_B)
 
     @property
     def users(self) -> int:
@@ -92,7 +92,7 @@ class Audience:
     @cached_property
     def taste_BD(self) -> Float32:
         """The user tower of the two-tower model: what each user lately acted on. Unit length, or zero."""
-        return self.history.media_taste_BD(self.catalogue.items)
+        return self.history.media_taste_BD(self.catalogue.all_items)
 
     def authors(self, media_row_P: Int64) -> Int64:
         """The account row of every media item. Several rules ask in a row about the same proposals: the last answer is kept."""

@@ -22,9 +22,9 @@ from features.vectors import embedding_version
 from retrieval_svc.igql.vocabulary import Vocabulary
 from retrieval_svc.neighbours import AccountNeighbours
 from retrieval_svc.quality import Float64, best_order, quality, trending
-from retrieval_svc.ragged import Int64, offsets_of
 from retrieval_svc.tables import BrokenColumn, Find, SourcingTables, array, release_pages
 from retrieval_svc.vector_index import VectorIndex, open_index
+from serving.ragged import Int64, offsets_of
 
 DEFAULT = "default"  # the name of the only embedding that training publishes so far
 
@@ -37,6 +37,22 @@ class Trends:
     row_M: Int64
     topic_offsets: Int64  # T + 1
     topic_row: Int64  # media with a topic, by topic
+    place_M: Int64 | None = None  # of `row_M` among all media, 0-based, in a shard
+    topic_place: NDArray[np.int32] | None = None  # of `topic_row` among all media of the topic, in a shard
+
+    def only(self, row_X: Int64, own_row_M: NDArray[np.int32]) -> Trends:
+        """What a shard needs of it: its media `row_X`, which have the numbers `own_row_M` there, and where they stand."""
+        place_X = np.flatnonzero(own_row_M[self.row_M] >= 0)
+        topic_X = np.flatnonzero(own_row_M[self.topic_row] >= 0)
+        before_X = self.topic_offsets[np.searchsorted(self.topic_offsets, topic_X, side="right") - 1]
+        return Trends(
+            value_M=self.value_M[row_X],
+            row_M=own_row_M[self.row_M[place_X]].astype(np.int64),
+            topic_offsets=np.searchsorted(topic_X, self.topic_offsets),
+            topic_row=own_row_M[self.topic_row[topic_X]].astype(np.int64),
+            place_M=place_X,
+            topic_place=(topic_X - before_X).astype(np.int32),
+        )
 
 
 @dataclass(frozen=True)
@@ -47,19 +63,26 @@ class Orders:
     posted_offsets: Int64  # U + 1
     posted_row_M: NDArray[np.int32]  # by account, highest quality first
     newest_row_M: Int64
-    newest_created_ms_M: Int64  # creation times in the order of newest_row_M
+    newest_created_ms_M: Int64  # creation times of all media, newest first; those of newest_row_M but in a shard
+    newest_place_M: Int64 | None = None  # of `newest_row_M` among all media, 0-based, in a shard
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The sourcing artefacts of one bundle."""
+    """The sourcing artefacts of one bundle: of all media, or of those that one shard sources (`part.py`).
+
+    Media rows are rows of `items`, which holds what may be sourced. What users acted on are rows of `all_items`, and so are the
+    keys of co-occurrence. Without shards both are the same table. Account rows are the same in both, and in every shard.
+    """
 
     items: ItemTable
     accounts: AccountNeighbours
     media: VectorIndex  # the item tower
-    tables: SourcingTables
+    tables: SourcingTables  # window values are those of all media
     orders: Orders
     has_integrity_scores: bool  # False: no media item at all has one, so there is no integrity model
+    all_items: ItemTable
+    own_row_X: Int64 | None = None  # rows in `all_items` of the media of this shard
     _trends: dict[int | None, Trends] = field(default_factory=dict)
 
     @classmethod
@@ -69,7 +92,7 @@ class Catalogue:
         """The catalogue of arrays in memory. Raises BrokenColumn, naming the file that the array would come from."""
         _check_items(items)
         tables.check(len(items.media_id_M), len(items.account_id_U))
-        return cls(items, accounts, media, tables, _sort(items, tables), has_scores(items.non_recommendable_M))
+        return cls(items, accounts, media, tables, _sort(items, tables), has_scores(items.non_recommendable_M), items)
 
     @classmethod
     def open(cls, bundle: Bundle) -> Catalogue:
@@ -112,14 +135,25 @@ class Catalogue:
         """The names that a query may use on this catalogue."""
         return Vocabulary((DEFAULT,), (DEFAULT,), self.tables.windows_ms, self.items.topics)
 
+    def own_rows(self) -> NDArray[np.int32]:
+        """The row in `items` of every media item of `all_items`, -1 for those of other shards."""
+        assert self.own_row_X is not None
+        own_row_M = np.full(len(self.all_items.media_id_M), -1, dtype=np.int32)
+        own_row_M[self.own_row_X] = np.arange(len(self.own_row_X))
+        return own_row_M
+
     def trends(self, window_ms: int | None) -> Trends:
         """What is liked inside a published window, or lately (None). Sorted on first use, which the plan's warm-up makes."""
         if window_ms not in self._trends:
-            self._trends[window_ms] = self._sorted_by_trend(window_ms)
+            trends = self._sorted_by_trend(window_ms)
+            if self.own_row_X is not None:
+                trends = trends.only(self.own_row_X, self.own_rows())
+                release_pages(self.all_items.recent_counts_MA, self.tables.window_value_WM)
+            self._trends[window_ms] = trends
         return self._trends[window_ms]
 
     def _sorted_by_trend(self, window_ms: int | None) -> Trends:
-        items = self.items
+        items = self.all_items
         if window_ms is None:
             value_M = trending(items)
         else:

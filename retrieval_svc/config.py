@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD
+from features.shards import MAX_SHARDS, Shard
 from retrieval_svc.eligibility import (
     BlockedAuthor,
     HiddenAuthor,
@@ -54,8 +57,30 @@ class SourcingConfig(BaseModel):
         )
 
 
+def _ordinal(value: object) -> object:
+    """The number at the end of a pod's name, such as retrieval-2; everything else as it is."""
+    found = re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?-(\d+)", value) if isinstance(value, str) else None
+    return value if found is None else found[2]
+
+
 class RetrievalConfig(ServiceConfig, SourcingConfig):  # type: ignore[misc]  # pydantic merges the two model_config
     """The service: EXPLORE_LISTEN, EXPLORE_IGQL_FILE and so on."""
 
     listen: Address = "127.0.0.1:50051"
     max_count: int = Field(default=5000, ge=1)  # candidates that one user may ask for
+    # Which accounts' media this process sources: those of one shard. A pod of a StatefulSet may give its name as the index.
+    shard_index: Annotated[int, BeforeValidator(_ordinal)] = Field(default=0, ge=0)
+    shard_count: int = Field(default=1, ge=1, le=MAX_SHARDS)
+
+    @property
+    def shard(self) -> Shard:
+        return Shard(self.shard_index, self.shard_count)
+
+    @model_validator(mode="after")
+    def _shard_exists(self) -> RetrievalConfig:
+        if self.shard_index >= self.shard_count:
+            raise ValueError(
+                f"EXPLORE_SHARD_INDEX={self.shard_index}: must lie in 0..{self.shard_count - 1}, "
+                f"since EXPLORE_SHARD_COUNT is {self.shard_count}"
+            )
+        return self

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from features.integrity import recommendable
 from retrieval_svc.audience import Audience
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 Bool = NDArray[np.bool_]
 ELIGIBLE = -1  # among the numbers of rules

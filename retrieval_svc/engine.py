@@ -6,6 +6,7 @@ Knows no gRPC, no environment and no clock. Results of a user never depend on wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,10 +19,12 @@ from retrieval_svc.igql.execute import Execution
 from retrieval_svc.igql.named import NamedQueries
 from retrieval_svc.igql.operator import Run
 from retrieval_svc.igql.plan import Plan
-from retrieval_svc.ragged import Int64
-from retrieval_svc.sourced import Sourced, sourced
+from retrieval_svc.igql.recipe import lists_of
+from retrieval_svc.sourced import Sourced, SourcingReports, sourced
 from retrieval_svc.takedowns import CatalogueTakedowns
 from retrieval_svc.together import Part
+from serving.columns import Lists
+from serving.ragged import Int64
 
 
 class _Executions:
@@ -31,9 +34,11 @@ class _Executions:
         self._catalogue, self._rules = catalogue, config.rules()
         self.takedowns = CatalogueTakedowns(catalogue, config.takedown_file)
 
-    def start(self, plan: Plan, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64) -> Execution:
+    def start(
+        self, plan: Plan, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, keyed: bool = False
+    ) -> Execution:
         audience = Audience.of(contexts, seen_B, count_B, self._catalogue)
-        return Execution(plan, Run(audience, (*self.takedowns.rules(), *self._rules), len(plan.sources)))
+        return Execution(plan, Run(audience, (*self.takedowns.rules(), *self._rules), len(plan.sources), keyed))
 
     def warm_up(self, plan: Plan) -> None:
         """Sources once, so that what a plan sorts or opens on first use is there before somebody waits for it."""
@@ -65,6 +70,18 @@ class RetrievalEngine:
         plan = self._queries.plan(query)
         return sourced(self.execution(plan, contexts, seen_B, count_B).answer(), plan, self.catalogue.items)
 
+    def lists(
+        self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, query: str = ""
+    ) -> tuple[Lists, SourcingReports]:
+        """What `retrieve` would mix: this shard's part of every list of the query. Raises UnknownQuery."""
+        plan = self._queries.plan(query)
+        found = lists_of(self.execution(plan, contexts, seen_B, count_B, keyed=True), plan)
+        answer = sourced(found.flow, plan, self.catalogue.items)
+        unscored_N = np.full(len(found.flow), np.nan, dtype=np.float32)
+        key_N = np.empty(0) if found.flow.key_P is None else found.flow.key_P
+        candidates = replace(answer.candidates, score_N=unscored_N)
+        return Lists(candidates, found.list_P, key_N, found.group_P, found.more_BL, found.recipe), answer.reports
+
     def retrieve_by_query(
         self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, queries_B: Sequence[str]
     ) -> list[Part]:
@@ -80,6 +97,8 @@ class RetrievalEngine:
             for query, user_X in users.items()
         ]
 
-    def execution(self, plan: Plan, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64) -> Execution:
-        """One run of any plan, not started yet."""
-        return self._executions.start(plan, contexts, seen_B, count_B)
+    def execution(
+        self, plan: Plan, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, keyed: bool = False
+    ) -> Execution:
+        """One run of any plan, not started yet. `keyed`: its lists are to be merged with those of other shards."""
+        return self._executions.start(plan, contexts, seen_B, count_B, keyed)

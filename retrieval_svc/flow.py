@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.ragged import Int64, offsets_of, rank_within
+from serving.ragged import Int64, offsets_of, rank_within
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -33,6 +33,9 @@ class Flow:
     bound: Mapping[str, Int64] = field(default_factory=dict)  # columns named by `let`
     # Media dropped so far, by reason: arrays [B, S].
     dropped: Mapping[str, Int64] = field(default_factory=dict)
+    # Of media that are to be merged with those of other shards: what orders a list over all shards, lowest first; of equal ones the
+    # lower media row.
+    key_P: Float64 | None = None
 
     def __len__(self) -> int:
         return len(self.user_P)
@@ -61,6 +64,7 @@ class Flow:
             self.more_B,
             bound={name: column_P[place_X] for name, column_P in self.bound.items()},
             dropped=self.dropped,
+            key_P=None if self.key_P is None else self.key_P[place_X],
         )
 
     def drop(self, dropped_P: Bool, reason: str, sources: int) -> Flow:
@@ -136,8 +140,19 @@ def stacked(parts: Sequence[Flow]) -> tuple[Flow, Int64]:
         more_B=np.logical_or.reduce([part.more_B for part in parts]),
         bound={name: np.concatenate([part.bound[name] for part in filled])[order_P] for name in sorted(names)},
         dropped=dropped,
+        key_P=_keys(filled, order_P),
     )
     return flow, np.repeat(np.arange(len(parts)), [len(part) for part in parts])[order_P]
+
+
+def _keys(parts: Sequence[Flow], order_P: Int64) -> Float64 | None:
+    keys = [part.key_P for part in parts if part.key_P is not None]
+    return np.concatenate(keys)[order_P] if len(keys) == len(parts) else None
+
+
+def below_one(key_P: Float64) -> Float64:
+    """The same order as numbers in (0, 1), so that another number can go before it. Shape [P]."""
+    return 0.5 + key_P / (1 + np.abs(key_P)) / 2
 
 
 def first_of_each(flow: Flow, sources: int, reason: str) -> Flow:

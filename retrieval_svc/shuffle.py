@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.context import UserContexts
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 _UInt64 = NDArray[np.uint64]
 

@@ -12,8 +12,8 @@ import numpy as np
 from features.item_table import ItemTable
 from retrieval_svc.flow import NO_ROW, Flow
 from retrieval_svc.igql.plan import Plan, Source
-from retrieval_svc.ragged import Int64, rank_within
 from serving.columns import CandidateColumns
+from serving.ragged import Int64, rank_within
 
 NO_SEED = 0  # seed account id of a candidate that no account led to
 

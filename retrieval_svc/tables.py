@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundles import layout
-from retrieval_svc.ragged import Int64, ranges
+from serving.ragged import Int64, ranges
 
 Float32 = NDArray[np.float32]
 Find = Callable[[str], Path]  # from a path inside the bundle to a file; raises for a file that the bundle lacks
@@ -33,16 +33,42 @@ class BrokenColumn(Exception):
 
 @dataclass(frozen=True)
 class Lists:
-    """One list of rows per key, best first, as posting lists: key k has `row_X[offsets[k] : offsets[k + 1]]`."""
+    """One list of rows per key, best first, as posting lists: key k has `row_X[offsets[k] : offsets[k + 1]]`.
+
+    The lists of a shard hold its own rows only. `place_X` says where those stand in the lists of all rows.
+    """
 
     offsets: Int64
     row_X: NDArray[np.integer]
     score_X: Float32 | None = None
+    place_X: NDArray[np.int32] | None = None  # 0-based; None: nothing is left out
 
     def of(self, key_S: Int64, most: int) -> tuple[Int64, Int64]:
-        """The first `most` places of each key's list: places in `row_X`, and how many each key has. Shapes [Y], [S]."""
+        """The first `most` rows of each key's list, as far as they are here: places in `row_X`, rows per key. Shapes [Y], [S]."""
         take_S = np.minimum(self.offsets[key_S + 1] - self.offsets[key_S], most)
-        return ranges(self.offsets[key_S], take_S), take_S
+        found_Y = ranges(self.offsets[key_S], take_S)
+        if self.place_X is None:
+            return found_Y, take_S
+        near_Y = self.place_X[found_Y] < most
+        key_Y = np.repeat(np.arange(len(key_S)), take_S)
+        return found_Y[near_Y], np.bincount(key_Y[near_Y], minlength=len(key_S))
+
+    def places(self, found_Y: Int64, take_S: Int64) -> Int64:
+        """Where the rows that `of` found stand in the lists of all rows, 0-based. Shape [Y]."""
+        if self.place_X is not None:
+            return self.place_X[found_Y].astype(np.int64)
+        return ranges(np.zeros_like(take_S), take_S)
+
+    def only(self, own_row_R: NDArray[np.int32]) -> Lists:
+        """The lists of a shard: rows whose new number in `own_row_R` is below 0 are left out."""
+        kept_Y = np.flatnonzero(own_row_R[self.row_X] >= 0)
+        key_Y = np.searchsorted(self.offsets, kept_Y, side="right") - 1
+        return Lists(
+            offsets=np.searchsorted(kept_Y, self.offsets).astype(np.int64),
+            row_X=own_row_R[self.row_X[kept_Y]],
+            score_X=None if self.score_X is None else self.score_X[kept_Y],
+            place_X=(kept_Y - self.offsets[key_Y]).astype(np.int32),
+        )
 
     @classmethod
     def none(cls, keys: int) -> Lists:
@@ -123,12 +149,21 @@ def array(find: Find, file: str, kind: type, dimensions: int = 1) -> NDArray[Any
 
 def release_pages(*arrays: NDArray[Any]) -> None:
     """Gives back the memory of memory-mapped arrays that were read once, to check or to sort; what is read again comes back."""
+    _advise(arrays, mmap.MADV_DONTNEED)
+
+
+def read_here_and_there(*arrays: NDArray[Any]) -> None:
+    """Of memory-mapped arrays only the pages are read that somebody asks for, none around them."""
+    _advise(arrays, mmap.MADV_RANDOM)
+
+
+def _advise(arrays: Sequence[NDArray[Any]], advice: int) -> None:
     for each in arrays:
         owner: Any = each
         while isinstance(owner, np.ndarray):
             owner = owner.base
         if isinstance(owner, mmap.mmap):
-            owner.madvise(mmap.MADV_DONTNEED)
+            owner.madvise(advice)
 
 
 def _lists(find: Find, offsets: str, rows: str, scores: str | None = None) -> Lists:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from retrieval_svc.audience import Audience
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.eligibility import Rule
-from retrieval_svc.ragged import Int64
 from retrieval_svc.vector_index import VectorIndex
+from serving.ragged import Int64
 from serving.takedowns import read_takedowns
 from serving.watched import WatchedFile
 

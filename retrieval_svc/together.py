@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrieval_svc.ragged import Int64
 from retrieval_svc.sourced import Sourced
 from serving.columns import CandidateColumns
+from serving.ragged import Int64
 from serving.wire.candidates import MAX_SOURCES
 
 

@@ -20,7 +20,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.ragged import rank_within
+from serving.ragged import rank_within
 
 Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]
@@ -30,6 +30,7 @@ _faiss: Any = faiss  # its parameters get their Python constructors at import, w
 
 NO_ROW = -1
 EXACT_SHARE = 0.2  # a filter that keeps less is scanned: below, graphs and cells lose most of what it keeps
+SCANNED = 50_000  # vectors of a shard up to which a scan costs about a millisecond
 _SPARE = 8  # candidates beyond k: FAISS rounds differently, which must not decide who is among the k
 _CODED_FETCH, _CODED_SPARE = 3, 64  # candidates per result, and beyond, where FAISS ranks by codes of a few bits
 _QUERIES_AT_ONCE = 256
@@ -75,10 +76,14 @@ class VectorIndex:
     What was added is scanned for every query, so it should stay small; the next bundle takes it in.
     """
 
-    def __init__(self, index: faiss.Index, row_I: Int64, vectors: Float32, version: str) -> None:
-        """`vectors` [R, E] may be memory-mapped; a row of zeros has no vector. FAISS numbers its vectors by place in `row_I`."""
+    def __init__(self, index: faiss.Index | None, row_I: Int64, vectors: Float32, version: str) -> None:
+        """`vectors` [R, E] may be memory-mapped; a row of zeros has no vector. FAISS numbers its vectors by place in `row_I`.
+
+        Without an index every query is a scan.
+        """
         rows, dim = vectors.shape
-        if (index.d, index.metric_type, index.ntotal) != (dim, faiss.METRIC_INNER_PRODUCT, len(row_I)):
+        expected = (dim, faiss.METRIC_INNER_PRODUCT, len(row_I))
+        if index is not None and (index.d, index.metric_type, index.ntotal) != expected:
             found = f"{index.ntotal} vectors of width {index.d} under metric {index.metric_type}"
             raise ValueError(f"the FAISS index holds {found}, expected {len(row_I)} of width {dim} and inner product")
         if len(row_I) and (row_I.min() < 0 or row_I.max() >= rows):
@@ -97,6 +102,21 @@ class VectorIndex:
     def version(self) -> str:
         """Of the embedding; vectors of two versions never meet."""
         return self._version
+
+    def only(self, row_R: Int64, vectors: Float32) -> VectorIndex:
+        """An index over some rows of the table alone, which are numbered anew from 0. `vectors` are theirs.
+
+        It is of the same kind, built here and now; few vectors are scanned.
+        """
+        table = self._now.table
+        is_indexed = np.zeros(len(table.vectors), dtype=np.bool_)
+        is_indexed[table.row_I] = True
+        row_I = np.flatnonzero(is_indexed[row_R])
+        index = None
+        if table.searched is not None and len(row_I) >= SCANNED and not isinstance(table.searched, faiss.IndexFlat):
+            index = _of_the_same_kind(table.searched)
+            index.add(np.ascontiguousarray(vectors[row_I]))
+        return VectorIndex(index, row_I, vectors, self._version)
 
     @property
     def dim(self) -> int:
@@ -148,7 +168,7 @@ class _Table:
     """What a bundle brought: it never changes."""
 
     index: Any  # kept only because `searched` may point into it
-    searched: Any
+    searched: Any  # None: nothing but a scan
     row_I: Int64
     end: int  # above every indexed row
     vectors: Float32  # [R, E]
@@ -236,12 +256,27 @@ class _Found:
 _NOTHING = _Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
-def _searched(index: faiss.Index) -> Any:
+def _searched(index: faiss.Index | None) -> Any:
     """The index that proposes. What refines its distances is passed over: cosines come from the table's vectors anyway."""
-    searched = faiss.downcast_index(index)
+    searched = None if index is None else faiss.downcast_index(index)
     while isinstance(searched, faiss.IndexRefine):
         searched = faiss.downcast_index(searched.base_index)
     return searched
+
+
+def _of_the_same_kind(searched: Any) -> Any:
+    """An empty index with the parameters, and what was trained, of another one."""
+    if isinstance(
+        searched, faiss.IndexHNSWFlat
+    ):  # a copy of the graph would take as much memory as the graph for a while
+        hnsw: Any = searched.hnsw
+        neighbours = hnsw.nb_neighbors(1)  # on every level but the lowest, which has twice as many
+        graph = _faiss.IndexHNSWFlat(searched.d, neighbours, faiss.METRIC_INNER_PRODUCT)
+        graph.hnsw.efConstruction, graph.hnsw.efSearch = hnsw.efConstruction, hnsw.efSearch
+        return graph
+    empty = faiss.clone_index(searched)
+    empty.reset()
+    return empty
 
 
 def _unit(vector_XE: Float32) -> Float32:
@@ -271,6 +306,8 @@ def _search_all(found: Callable[[Float32], _Found], query_QE: Float32, dim: int,
 def _search_table(table: _Table, unit_QE: Float32, k: int, alive_I: Bool) -> _Found:
     """The nearest among the indexed vectors that are `alive_I`: as FAISS proposes, or exact where it would lose too many."""
     alive = int(np.count_nonzero(alive_I))
+    if table.searched is None:
+        return _scan_table(table, unit_QE, k, alive_I)
     fetch = k + _SPARE if isinstance(table.searched, faiss.IndexHNSWFlat) else _CODED_FETCH * k + _CODED_SPARE
     # Exact is also what FAISS does in a flat index; the scan here rounds like every other path.
     if alive < EXACT_SHARE * len(alive_I) or fetch >= alive or isinstance(table.searched, faiss.IndexFlat):

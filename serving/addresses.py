@@ -1,4 +1,7 @@
-"""Where the replicas of a stage are: HOST:PORT, a list of them, or dns:///HOST:PORT for every address behind a name."""
+"""Where the replicas of a stage are: HOST:PORT, a list of them, or dns:///HOST:PORT for every address behind a name.
+
+A stage in shards has one such text per shard, separated by semicolons.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from features.shards import MAX_SHARDS
 from serving.config import check_address
 
 DNS = "dns:///"
@@ -34,12 +38,38 @@ def split(addresses: str) -> tuple[list[str], list[tuple[str, int]]]:
     return list(dict.fromkeys(fixed)), list(dict.fromkeys(names))
 
 
+def split_shards(addresses: str) -> list[str]:
+    """The addresses of every shard, in order. Raises ValueError that names the shard and says what is allowed."""
+    shards = [part.strip() for part in addresses.split(";")]
+    owner: dict[object, int] = {}
+    for number, shard in enumerate(shards):
+        if not shard and len(shards) > 1:
+            raise ValueError(f"shard {number} of {len(shards)} has no address; shards are separated by semicolons")
+        try:
+            fixed, names = split(shard)
+        except ValueError as error:
+            raise ValueError(f"shard {number} of {len(shards)}: {error}" if len(shards) > 1 else str(error)) from error
+        for address in (*fixed, *names):
+            if owner.setdefault(address, number) != number:
+                shown = address if isinstance(address, str) else f"{DNS}{address[0]}:{address[1]}"
+                raise ValueError(f"{shown} is an address of shard {owner[address]} and of shard {number}")
+    if len(shards) > MAX_SHARDS:
+        raise ValueError(f"lists {len(shards)} shards, at most {MAX_SHARDS} are allowed")
+    return shards
+
+
 def _check(addresses: str) -> str:
     split(addresses)
     return addresses
 
 
+def _check_shards(addresses: str) -> str:
+    split_shards(addresses)
+    return addresses
+
+
 StageAddress = Annotated[str, AfterValidator(_check)]
+ShardedAddress = Annotated[str, AfterValidator(_check_shards)]
 
 
 async def resolve(host: str, port: int) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.context import UserContexts
+from serving.recipe import Recipe
 
 Int64 = NDArray[np.int64]
 Float32 = NDArray[np.float32]
@@ -64,6 +65,18 @@ class CandidateColumns:
             sources=self.sources,
             source_paths=self.source_paths,
         )
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What a shard found for B users, before it is mixed: candidates are grouped by user, then by list."""
+
+    candidates: CandidateColumns
+    list_N: Int64
+    key_N: NDArray[np.float64]  # orders a list over all shards, lowest first; of equal ones the lower media id
+    group_N: Int64  # what the recipe spreads over, 0 where it does not
+    more_BL: NDArray[np.bool_]  # whether a list goes on beyond its rows here
+    recipe: Recipe
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,14 @@ User = Annotated[str, typer.Option(help="User whose page is shown once everythin
 PortBase = Annotated[
     int, typer.Option(help="First of six consecutive ports: gateway, stages, Valkey.", min=1024, max=65000)
 ]
+Shards = Annotated[
+    int,
+    typer.Option(
+        help="Processes among which retrieval divides the accounts; those beyond one take the ports after the six.",
+        min=1,
+        max=16,
+    ),
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Return once every service is ready; `explore down` ends it.")]
 
 
@@ -58,9 +66,15 @@ def quickstart(context: typer.Context, user: User = "42") -> None:
     _up(workspace, user, Ports(), detach=False)
 
 
-def up(context: typer.Context, user: User = "42", port_base: PortBase = Ports.gateway, detach: Detach = False) -> None:
+def up(
+    context: typer.Context,
+    user: User = "42",
+    port_base: PortBase = Ports.gateway,
+    detach: Detach = False,
+    retrieval_shards: Shards = 1,
+) -> None:
     """Start Valkey and the five services, and show a page."""
-    _up(context.obj, user, Ports.from_base(port_base), detach)
+    _up(context.obj, user, Ports.from_base(port_base, retrieval_shards), detach)
 
 
 def down(context: typer.Context) -> None:

@@ -6,16 +6,16 @@ Shapes: B users, S inputs of a mix, P rows of all inputs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.flow import ALL, Flow, first_of_each, joined, stacked
+from retrieval_svc.flow import ALL, Flow, below_one, first_of_each, joined, stacked
 from retrieval_svc.igql.operator import Run
 from retrieval_svc.igql.plan import Fallback, Mix, Step
-from retrieval_svc.mixing import deal, shares
-from retrieval_svc.ragged import Int64, rank_within
+from serving.mixing import Portions, deal
+from serving.ragged import Int64, rank_within
 
 Float64 = NDArray[np.float64]
 Rows = Callable[[Step, Int64], Flow]
@@ -35,9 +35,12 @@ def cut(flow: Flow, want_B: Int64, run: Run) -> Flow:
 
 def union(rows: Rows, run: Run, step: Step, want_B: Int64) -> Flow:
     """One list after the other; a row that came before is dropped. Behind a list that is not read to its end nothing follows."""
-    parts, open_B = [], want_B > 0
+    parts: list[Flow] = []
+    open_B = want_B > 0
     for each in step.inputs:
         part = rows(each, np.where(open_B, want_B, 0))
+        if part.key_P is not None:
+            part = replace(part, key_P=len(parts) + below_one(part.key_P))
         parts.append(part)
         open_B = open_B & ~part.more_B
     return first_of_each(joined(parts), run.sources, DUPLICATE)
@@ -66,8 +69,8 @@ def mix(rows: Rows, run: Run, step: Step, want_B: Int64, lazy: bool) -> Flow:
     """
     assert isinstance(step.operator, Mix)
     size_B = np.where(want_B > 0, step.operator.size or run.audience.count_B, 0)
-    tree = _tree(step, 1.0)
-    leaves = tree.leaves()
+    portions = _portions(step, 1.0)
+    leaves = portions.leaves()
     weight_S = np.array([weight for _, weight in leaves])
     turn_B = size_B * (_SLACK if lazy else ALL)
     while True:
@@ -77,7 +80,12 @@ def mix(rows: Rows, run: Run, step: Step, want_B: Int64, lazy: bool) -> Flow:
         parts = [cut(rows(leaf, read_BS[:, s]), read_BS[:, s], run) for s, (leaf, _) in enumerate(leaves)]
         pool, part_P = stacked(parts)
         dealt = deal(
-            pool.user_P, part_P, pool.row_P, size_B, weight_S, lambda available_BS: tree.shares(size_B, available_BS)
+            pool.user_P,
+            part_P,
+            pool.row_P,
+            size_B,
+            weight_S,
+            lambda available_BS: portions.shares(size_B, available_BS),
         )
         more_BS = np.stack([part.more_B for part in parts], axis=1)
         # An input that gave all it had read, although it has more, might have given more.
@@ -88,36 +96,14 @@ def mix(rows: Rows, run: Run, step: Step, want_B: Int64, lazy: bool) -> Flow:
     dropped = pool.counted(np.flatnonzero(dealt.duplicate_P), DUPLICATE, run.sources)
     dropped = pool.counted(np.flatnonzero(dealt.over_quota_P), OVER_QUOTA, run.sources, onto=dropped)
     mixed = replace(pool.pick(dealt.row_N), score_P=dealt.score_N, dropped=dropped)
+    if mixed.key_P is not None:
+        mixed = replace(mixed, key_P=-dealt.score_N)
     return replace(mixed, more_B=np.zeros(pool.users, dtype=np.bool_))
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """A mix of inputs that may be mixes themselves. `weight` is the share of the whole."""
-
-    weight: float
-    step: Step
-    parts: tuple[_Tree, ...]  # empty: an input that is no mix
-
-    def leaves(self) -> list[tuple[Step, float]]:
-        if not self.parts:
-            return [(self.step, self.weight)]
-        return [leaf for part in self.parts for leaf in part.leaves()]
-
-    def shares(self, total_B: Int64, available_BS: Int64) -> Int64:
-        """How many rows each leaf gives [B, S]: by weight at every level, the rest shared out again inside the level."""
-        if not self.parts:
-            return np.minimum(total_B[:, None], available_BS)
-        ends = np.cumsum([0, *(len(part.leaves()) for part in self.parts)])
-        below = [available_BS[:, ends[i] : ends[i + 1]] for i in range(len(self.parts))]
-        weights = np.array([part.weight for part in self.parts])
-        take_BP = shares(total_B, weights, np.stack([each.sum(axis=1) for each in below], axis=1))
-        return np.concatenate([part.shares(take_BP[:, i], below[i]) for i, part in enumerate(self.parts)], axis=1)
-
-
-def _tree(step: Step, weight: float) -> _Tree:
+def _portions(step: Step, weight: float) -> Portions[Step]:
     if not isinstance(step.operator, Mix):  # a mix that has a size of its own is the input of a limit
-        return _Tree(weight, step, ())
+        return Portions(weight, step)
     total = sum(step.operator.weights)
     parts = zip(step.operator.weights, step.inputs, strict=True)
-    return _Tree(weight, step, tuple(_tree(each, weight * own / total) for own, each in parts))
+    return Portions(weight, step, tuple(_portions(each, weight * own / total) for own, each in parts))

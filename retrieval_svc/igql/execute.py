@@ -17,7 +17,7 @@ from retrieval_svc.igql import combine
 from retrieval_svc.igql.operator import Operator, Run
 from retrieval_svc.igql.plan import Fallback, Mix, Plan, Step, Union
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 _SPARE = 16  # rows asked for beyond what is wanted, where a step may drop some
 _GROWTH = 4  # a list that was read too short is read so many times further
@@ -40,6 +40,7 @@ class Execution:
     def __init__(self, plan: Plan, run: Run, lazy: bool = True) -> None:
         self._plan, self.run, self._lazy = plan, run, lazy
         self._kept: dict[int, tuple[Flow, Bool]] = {}  # by step: what is read, and for whom
+        self._wanted: dict[int, Int64] = {}  # by step: how far it was asked for
         self._spent: dict[int, StepTrace] = {}
         self._inner_s = 0.0
 
@@ -48,9 +49,17 @@ class Execution:
         want_B = self.run.audience.count_B
         return combine.cut(self.rows(self._plan.root, want_B), want_B, self.run)
 
+    def read(self, step: Step) -> Flow:
+        """What an answer has read of a step, and no more of it; nobody's rows if it was not asked."""
+        users = self.run.audience.users
+        if step.number not in self._kept:
+            return nothing(users)
+        return combine.cut(self._kept[step.number][0], self._wanted[step.number], self.run)
+
     def rows(self, step: Step, want_B: Int64) -> Flow:
         """The first rows of a step, at least `want_B` per user or all there are. Users who want 0 get nothing."""
         wanting_B = want_B > 0
+        self._wanted[step.number] = np.maximum(self._wanted.get(step.number, 0), want_B)
         if not self._lazy or step.stage is not Stage.MEDIA:
             want_B = np.where(wanting_B, ALL, 0)
         if step.number not in self._kept:
@@ -86,7 +95,8 @@ class Execution:
         found = self._apply(step, step.operator, want_B)
         if step.starts_media:
             source_P = np.full(len(found), step.source, dtype=np.uint8)
-            found = replace(found, source_P=source_P, dropped={})
+            key_P = -found.score_P if self.run.keyed and found.key_P is None else found.key_P
+            found = replace(found, source_P=source_P, dropped={}, key_P=key_P)
         return found
 
     def _apply(self, step: Step, operator: Operator, want_B: Int64) -> Flow:

@@ -17,7 +17,7 @@ from retrieval_svc.eligibility import Rule
 from retrieval_svc.flow import ALL, Flow
 from retrieval_svc.igql.arguments import Kind
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Run:
     audience: Audience
     rules: tuple[Rule, ...]
     sources: int  # S, how many sources the plan has
+    keyed: bool = False  # whether the answer is to be merged with those of other shards
 
 
 class Operator:
@@ -53,6 +54,10 @@ class Operator:
     def asks(self, want_B: Int64) -> Int64:
         """How many rows of the input it takes, at first, to answer with `want_B` rows."""
         return np.where(want_B > 0, ALL, 0) if self.needs_all else want_B
+
+    def most(self) -> int | None:
+        """How many rows per user it gives at most, whatever it is given; None where there is no such number."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from serving.wire.candidates import MAX_SOURCES
 from serving.wire.columns import UINT32, answer_of, check_length, check_rows, column, decode_offsets, to_bytes
 
 _WIDTHS = {"media_id": 8, "author_id": 8, "seed_account_id": 8, "source_index": 1, "score": 4}  # bytes per row
+_UNMIXED_WIDTHS = {"list_index": 1, "key": 8, "group": 8}
 
 
 class NotJoinable(Exception):
@@ -62,7 +63,7 @@ class RetrieveJoining:
         """Requests with the same key may share a call; None: it must go alone."""
         users, names = len(request.users), set(request.queries)
         whole = 0 < users == len(request.counts) and len(request.queries) in {0, users}
-        return (request.bundle_version, *(names or {""})) if whole and len(names) < 2 else None
+        return (request.bundle_version, request.unmixed, *(names or {""})) if whole and len(names) < 2 else None
 
     def users(self, request: RetrieveRequest) -> int:
         """How many users it carries."""
@@ -71,7 +72,9 @@ class RetrieveJoining:
     def join(self, requests: Sequence[RetrieveRequest]) -> RetrieveRequest:
         """One request of all their users."""
         joined = RetrieveRequest(
-            request_id=",".join(request.request_id for request in requests), bundle_version=requests[0].bundle_version
+            request_id=",".join(request.request_id for request in requests),
+            bundle_version=requests[0].bundle_version,
+            unmixed=requests[0].unmixed,
         )
         for request in requests:
             joined.users.extend(request.users)
@@ -167,6 +170,10 @@ def _part_retrieve(response: RetrieveResponse, requests: Sequence[RetrieveReques
     for name, width in _WIDTHS.items():
         _check_bytes(getattr(candidates, name), int(offsets[-1]) * width, f"candidates.{name}")
     check_length(response.reports, users, "reports")
+    for name, width in _UNMIXED_WIDTHS.items() if response.HasField("unmixed") else ():
+        if name != "group" or response.unmixed.group:
+            _check_bytes(getattr(response.unmixed, name), int(offsets[-1]) * width, f"unmixed.{name}")
+    _check_bytes(response.unmixed.goes_on, users * response.unmixed.lists, "unmixed.goes_on")
     parts, user = [], 0
     for request in requests:
         own = offsets[user : user + len(request.users) + 1]
@@ -178,9 +185,18 @@ def _part_retrieve(response: RetrieveResponse, requests: Sequence[RetrieveReques
             bundle_version=response.bundle_version,
             reports=response.reports[user : user + len(request.users)],
             elapsed_us=response.elapsed_us,
+            shard_index=response.shard_index,
+            shard_count=response.shard_count,
         )
         for name, width in _WIDTHS.items():
             setattr(part.candidates, name, getattr(candidates, name)[start * width : end * width])
+        if response.HasField("unmixed"):
+            lists = response.unmixed.lists
+            part.unmixed.lists = lists
+            part.unmixed.recipe.CopyFrom(response.unmixed.recipe)
+            part.unmixed.goes_on = response.unmixed.goes_on[user * lists : (user + len(request.users)) * lists]
+            for name, width in _UNMIXED_WIDTHS.items():
+                setattr(part.unmixed, name, getattr(response.unmixed, name)[start * width : end * width])
         parts.append(part)
         user += len(request.users)
     return parts

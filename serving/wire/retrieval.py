@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.context import UserContexts
+from features.shards import WHOLE, Shard
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
-from serving.columns import CandidateColumns, Int64
+from serving.columns import CandidateColumns, Int64, Lists
 from serving.errors import InvalidArgument
 from serving.wire.candidates import decode_candidates
 from serving.wire.columns import answer_of, check_length, check_rows, positive_B, repeated_in_a_user
 from serving.wire.contexts import SeenMedia, decode_contexts, decode_seen
+from serving.wire.unmixed import decode_unmixed
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class RetrieveBatch:
     count_B: Int64
     bundle_version: str  # "" = the current one
     queries_B: tuple[str, ...]  # "" = the default one
+    unmixed: bool = False  # the caller merges the lists of all shards
 
 
 def decode_retrieve_request(request: RetrieveRequest) -> RetrieveBatch:
@@ -36,7 +39,10 @@ def decode_retrieve_request(request: RetrieveRequest) -> RetrieveBatch:
     if request.queries:
         check_length(request.queries, len(contexts), "queries")
     queries_B = tuple(request.queries) or ("",) * len(contexts)
-    return RetrieveBatch(request.request_id, contexts, seen, count_B, request.bundle_version, queries_B)
+    if request.unmixed and len(set(queries_B)) > 1:
+        raise InvalidArgument("queries", "must be the same for all users of an unmixed call")
+    version, unmixed = request.bundle_version, request.unmixed
+    return RetrieveBatch(request.request_id, contexts, seen, count_B, version, queries_B, unmixed)
 
 
 def decode_retrieve_response(
@@ -54,7 +60,28 @@ def decode_retrieve_response(
         if len(repeated):
             media_id = columns.media_id_N[repeated[0]]
             raise InvalidArgument(f"candidates.media_id[{repeated[0]}]", f"repeats {media_id} for the same user")
-        check_length(response.reports, len(counts), "reports")
-        if bundle_version and response.bundle_version != bundle_version:
-            raise InvalidArgument("bundle_version", f"is {response.bundle_version!r}, {bundle_version!r} was asked for")
+        _check_answer(response, len(counts), bundle_version, WHOLE)
     return columns
+
+
+def decode_lists(response: RetrieveResponse, stage: str, users: int, shard: Shard, bundle_version: str = "") -> Lists:
+    """The answer of one shard to an unmixed request.
+
+    Raises StageContractViolation, naming the stage and the field, unless it can be one, and of that shard.
+    """
+    with answer_of(stage):
+        _check_answer(response, users, bundle_version, shard)
+        candidates = decode_candidates(response.candidates, users)
+        for b, report in enumerate(response.reports):
+            check_length(report.sources, len(candidates.sources), f"reports[{b}].sources")
+        return decode_unmixed(response.unmixed, candidates)
+
+
+def _check_answer(response: RetrieveResponse, users: int, bundle_version: str, shard: Shard) -> None:
+    index, count = response.shard_index, max(response.shard_count, 1)
+    if (index, count) != (shard.index, shard.count):
+        problem = f"says that this is shard {index} of {count}, it is called as {shard}"
+        raise InvalidArgument("shard_index", f"{problem}; EXPLORE_RETRIEVAL_ADDRESS lists every shard once, in order")
+    check_length(response.reports, users, "reports")
+    if bundle_version and response.bundle_version != bundle_version:
+        raise InvalidArgument("bundle_version", f"is {response.bundle_version!r}, {bundle_version!r} was asked for")

@@ -98,7 +98,7 @@ async def stack(store: BundleStore, publish: Publish, tmp_path: Path) -> AsyncIt
             ports[name] = server.port
         (tmp_path / "run").mkdir()
         named = tuple(Process(name, here.pid, here.started, here.log) for name in SERVICES)
-        RunningStack(Ports(**ports), named, "synthetic").save(tmp_path / "run")
+        RunningStack(Ports(**ports, shards=()), named, "synthetic").save(tmp_path / "run")
         yield versions
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli import main
+from cli import main, processes
 from cli.commands.stack import stack_plan
 from cli.processes import Process
-from cli.stack import SERVICES, Ports, StackPlan, describe, started_at_ms
+from cli.stack import SERVICES, Ports, RunningStack, StackPlan, describe, started_at_ms
 from cli.workspace import Workspace
 from serving.config import ServiceConfig
 from serving.server import ServerHandle, Service
@@ -96,3 +96,30 @@ async def test_what_a_ready_service_has_to_say_stands_behind_its_version(monkeyp
     assert refusing.note == f"{silent.note}; the query file is refused: mine.igql:1:1"
     assert started
     assert await asyncio.to_thread(started_at_ms, "127.0.0.1:1") is None
+
+
+def test_further_shards_of_retrieval_get_ports_of_their_own_and_the_gateway_all_of_them(plan: StackPlan) -> None:
+    plan = replace(plan, ports=Ports.from_base(41_000, retrieval_shards=3))
+    assert plan.ports.services[:4] == ("retrieval_svc", "retrieval_svc-1", "retrieval_svc-2", "prerank_svc")
+    told = [plan.environment(name) for name in plan.ports.retrieval]
+    assert [each["EXPLORE_SHARD_INDEX"] for each in told] == ["0", "1", "2"]
+    assert {each["EXPLORE_SHARD_COUNT"] for each in told} == {"3"}
+    addresses = ["127.0.0.1:41001", "127.0.0.1:41006", "127.0.0.1:41007"]
+    assert [each["EXPLORE_LISTEN"] for each in told] == addresses
+    assert len({each["EXPLORE_IGQL_FILE"] for each in told}) == 1
+    assert plan.environment("gateway")["EXPLORE_RETRIEVAL_ADDRESS"] == ";".join(addresses)
+
+
+def test_without_further_shards_nobody_hears_of_any(plan: StackPlan) -> None:
+    assert plan.ports.services == SERVICES
+    assert not any("SHARD" in name for service in SERVICES for name in plan.environment(service))
+
+
+def test_a_stack_in_shards_is_found_again(tmp_path: Path) -> None:
+    own = processes.start("retrieval_svc-1", ["/bin/sleep", "60"], tmp_path / "log", {})
+    try:
+        stack = RunningStack(Ports.from_base(41_000, 2), (own,), "data")
+        stack.save(tmp_path)
+        assert RunningStack.find(tmp_path) == stack
+    finally:
+        processes.stop([own], 5.0)

@@ -61,6 +61,14 @@ def test_a_page_larger_than_the_last_stage_is_refused() -> None:
         GatewayConfig(page_size=51)
 
 
+def test_only_retrieval_is_asked_in_shards() -> None:
+    assert GatewayConfig(retrieval_address="a:1,b:1;c:1").retrieval_address == "a:1,b:1;c:1"
+    with pytest.raises(ValidationError, match="shard 1 of 2 has no address"):
+        GatewayConfig(retrieval_address="a:1;")
+    with pytest.raises(ValidationError, match="rank_address"):
+        GatewayConfig(rank_address="a:1;b:1")
+
+
 def test_an_address_that_cannot_be_called_is_refused() -> None:
     assert GatewayConfig(rank_address="a:1,dns:///b:2").rank_address == "a:1,dns:///b:2"
     with pytest.raises(ValidationError, match="must be HOST:PORT or dns:///HOST:PORT"):

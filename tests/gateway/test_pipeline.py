@@ -25,6 +25,7 @@ from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import Pipeline
 from gateway.random_slots import RandomSlots
+from gateway.shards import Retrieval
 from gateway.stages import Call, RankingStage, SourcingStage
 from gateway.trace import Trace
 from gateway.users import Users
@@ -84,7 +85,7 @@ async def cascade(valkey: Valkey, tmp_path: Path) -> AsyncIterator[Cascade]:
         popular = PopularMedia.from_items(hand_made())
         pipeline = Pipeline(
             users=users,
-            sourcing=SourcingStage(StagePlan(keep=12, share=0.5), sourcing, popular),
+            sourcing=SourcingStage(StagePlan(keep=12, share=0.5), Retrieval([sourcing]), popular),
             rankers=[RankingStage(StagePlan(keep=12, share=0.5), rerank)],
             terms=Terms(PagePolicy(TABLES["default"], DiversityConfig(decay=1.0)), ("like",), TABLES),
             missed=Missed(hand_made(), after_ms=0, size=3),

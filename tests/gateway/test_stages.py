@@ -16,6 +16,7 @@ from features.user_state import EMPTY, HISTORY_RECORD
 from gateway.config import Funnel, StagePlan
 from gateway.fallback import POPULAR_SOURCE, PopularMedia
 from gateway.feed import Reason, Standing
+from gateway.shards import Retrieval
 from gateway.stages import Call, RankingStage, SourcingStage, reason_of
 from gateway.trace import Trace
 from gateway.users import FeedUser
@@ -141,7 +142,9 @@ async def test_debug_says_which_lost_stage_a_candidate_ended_at(nowhere: grpc.ai
 
 async def test_without_sourcing_there_are_popular_media_that_the_user_has_not_seen(nowhere: grpc.aio.Channel) -> None:
     call = _call(seconds=0.5)
-    found = await SourcingStage(StagePlan(keep=3, share=0.5), RetrievalClient(nowhere), POPULAR).source(call)
+    found = await SourcingStage(StagePlan(keep=3, share=0.5), Retrieval([RetrievalClient(nowhere)]), POPULAR).source(
+        call
+    )
     assert (found.candidates.media_id_N.tolist(), found.candidates.sources) == ([12, 13, 14], (POPULAR_SOURCE,))
     assert "popular media used instead" in call.trace.degradations[0].detail
 
@@ -150,13 +153,13 @@ async def test_without_sourcing_nothing_of_a_blocked_account_is_shown(nowhere: g
     call = _call(seconds=0.5)
     blocked = {**EMPTY.relations, Relation.BLOCKED: np.array([3])}
     user = replace(call.user, contexts=replace(EMPTY, relations=blocked).context("42", NOW_MS, ""))
-    stage = SourcingStage(StagePlan(keep=3, share=0.5), RetrievalClient(nowhere), POPULAR)
+    stage = SourcingStage(StagePlan(keep=3, share=0.5), Retrieval([RetrievalClient(nowhere)]), POPULAR)
     assert (await stage.source(replace(call, user=user))).candidates.media_id_N.tolist() == [12, 14]
 
 
 async def test_too_few_candidates_for_a_page_are_said(nowhere: grpc.aio.Channel) -> None:
     call = _call(seconds=0.5)
-    await SourcingStage(StagePlan(keep=2, share=0.5), RetrievalClient(nowhere), POPULAR).source(call)
+    await SourcingStage(StagePlan(keep=2, share=0.5), Retrieval([RetrievalClient(nowhere)]), POPULAR).source(call)
     assert [d.reason for d in call.trace.degradations][-1] is Reason.UNDER_DELIVERED
 
 

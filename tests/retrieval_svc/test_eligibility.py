@@ -32,7 +32,7 @@ from retrieval_svc.eligibility import (
     TooOld,
     judge,
 )
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 from tests.retrieval_svc.worlds import NOBODY_SAW, NOW, catalogue_of, hand_made, random_items, random_users, user
 
 

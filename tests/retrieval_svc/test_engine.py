@@ -16,10 +16,10 @@ from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.igql.named import UnknownQuery
-from retrieval_svc.ragged import Int64
 from retrieval_svc.servicer import encode_reports, reports_in_order
 from retrieval_svc.sourced import Sourced
 from retrieval_svc.together import candidates_of
+from serving.ragged import Int64
 from tests.retrieval_svc.worlds import NOBODY_SAW, NOW, catalogue_of, likes, random_items, random_users, user
 
 CATALOGUE = catalogue_of(random_items(7))

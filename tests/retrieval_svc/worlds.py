@@ -16,9 +16,9 @@ from features.relations import Relation
 from features.user_state import HISTORY_RECORD, Profile, UserState
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.neighbours import AccountNeighbours
-from retrieval_svc.ragged import Int64
 from retrieval_svc.tables import Lists, SourcingTables
 from retrieval_svc.vector_index import VectorIndex
+from serving.ragged import Int64
 
 NOW = 1_700_000_000_000
 NOBODY_SAW = np.empty(0, dtype=np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.addresses import resolve, split
+from serving.addresses import resolve, split, split_shards
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,28 @@ def test_one_address_a_list_and_a_name(written: str, fixed: list[str], names: li
 def test_anything_else_is_refused_with_what_is_allowed(written: str) -> None:
     with pytest.raises(ValueError, match="must be HOST:PORT or dns:///HOST:PORT"):
         split(written)
+
+
+def test_shards_are_in_order_each_with_its_replicas() -> None:
+    assert split_shards("a:1") == ["a:1"]
+    assert split_shards("a:1,b:2; dns:///c:3") == ["a:1,b:2", "dns:///c:3"]
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("", "must be HOST:PORT or dns:///HOST:PORT"),
+        ("a:1;", "shard 1 of 2 has no address"),
+        ("a:1;;b:2", "shard 1 of 3 has no address"),
+        ("a:1;b", "shard 1 of 2: 'b' must be HOST:PORT"),
+        ("a:1,b:2;b:2", "b:2 is an address of shard 0 and of shard 1"),
+        ("dns:///a:1;dns:///a:1", "dns:///a:1 is an address of shard 0 and of shard 1"),
+        (";".join(f"a:{port}" for port in range(1, 1026)), "lists 1025 shards, at most 1024"),
+    ],
+)
+def test_shards_that_cannot_be_called_are_refused_by_number(written: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        split_shards(written)
 
 
 async def test_every_address_of_a_name_is_found_in_a_form_that_can_be_called() -> None:

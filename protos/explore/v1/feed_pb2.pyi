@@ -16,12 +16,14 @@ class DegradationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_REASON_ERROR: _ClassVar[DegradationReason]
     DEGRADATION_REASON_UNDER_DELIVERED: _ClassVar[DegradationReason]
     DEGRADATION_REASON_BUNDLE_NOT_HELD: _ClassVar[DegradationReason]
+    DEGRADATION_REASON_PARTIAL: _ClassVar[DegradationReason]
 DEGRADATION_REASON_UNSPECIFIED: DegradationReason
 DEGRADATION_REASON_DEADLINE: DegradationReason
 DEGRADATION_REASON_UNAVAILABLE: DegradationReason
 DEGRADATION_REASON_ERROR: DegradationReason
 DEGRADATION_REASON_UNDER_DELIVERED: DegradationReason
 DEGRADATION_REASON_BUNDLE_NOT_HELD: DegradationReason
+DEGRADATION_REASON_PARTIAL: DegradationReason
 
 class GetFeedRequest(_message.Message):
     __slots__ = ("user_id", "page_size", "page_token", "surface", "debug", "preview")

@@ -14,8 +14,10 @@ from retrieval_svc.igql.arguments import COUNT, EMBEDDING, arg
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
 from retrieval_svc.neighbours import NO_NEIGHBOUR
-from retrieval_svc.ragged import Int64, contains
 from retrieval_svc.tables import Lists
+from serving.ragged import Int64, contains, rank_within
+
+_LONGER_THAN_LISTS = 1 << 30
 
 
 @operator("account_nn", (Stage.ACCOUNTS,), Stage.ACCOUNTS)
@@ -59,10 +61,7 @@ class PostedMedia(Operator):
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
         orders = run.audience.catalogue.orders
-        lists = Lists(orders.posted_offsets, orders.posted_row_M)
-        place_X, take_S = lists.of(flow.row_P, self.max_media_per_account)
-        from_X = np.repeat(np.arange(len(flow)), take_S)
-        return replace(flow.pick(from_X), row_P=lists.row_X[place_X].astype(np.int64), dropped={})
+        return _listed(run, flow, Lists(orders.posted_offsets, orders.posted_row_M), self.max_media_per_account)
 
 
 @operator("engaged_media", (Stage.ACCOUNTS,), Stage.MEDIA)
@@ -72,12 +71,19 @@ class EngagedMedia(Operator):
     max_media_per_account: int = arg(COUNT, "how many per account", 10)
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
-        engaged = run.audience.catalogue.tables.engaged
-        place_X, take_S = engaged.of(flow.row_P, self.max_media_per_account)
-        rows = replace(
-            flow.pick(np.repeat(np.arange(len(flow)), take_S)), row_P=engaged.row_X[place_X].astype(np.int64)
-        )
-        return replace(rows.pick(_first_places(rows.user_P, rows.row_P)), dropped={})
+        rows = _listed(run, flow, run.audience.catalogue.tables.engaged, self.max_media_per_account)
+        return rows.pick(_first_places(rows.user_P, rows.row_P))
+
+
+def _listed(run: Run, flow: Flow, lists: Lists, most: int) -> Flow:
+    """The first `most` media of each account's list, one account after the other."""
+    found_X, take_S = lists.of(flow.row_P, most)
+    from_X = np.repeat(np.arange(len(flow)), take_S)
+    rows = replace(flow.pick(from_X), row_P=lists.row_X[found_X].astype(np.int64), dropped={})
+    if not run.keyed:
+        return rows
+    # Every shard has the same accounts in the same order.
+    return replace(rows, key_P=rank_within(flow.user_P)[from_X] + lists.places(found_X, take_S) / _LONGER_THAN_LISTS)
 
 
 def _new_accounts(run: Run, flow: Flow, from_X: Int64, row_X: Int64, score_X: np.ndarray) -> Flow:

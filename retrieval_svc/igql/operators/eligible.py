@@ -10,7 +10,7 @@ from retrieval_svc.eligibility import ELIGIBLE, judge
 from retrieval_svc.flow import Bool, Flow, add_counts
 from retrieval_svc.igql.operator import Operator, Run
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 
 @dataclass(frozen=True)

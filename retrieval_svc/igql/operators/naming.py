@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from retrieval_svc.flow import Flow
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 
 # Which column of a flow stands behind a name, by stage. The seed of actions is their author's account.
 SEED, ROW = "seed", "row"

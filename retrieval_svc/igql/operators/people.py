@@ -13,7 +13,7 @@ from retrieval_svc.flow import Float64, Flow, nothing, start
 from retrieval_svc.igql.arguments import ACTION, ANY_ACTION, COUNT, DURATION, arg
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64, rank_within
+from serving.ragged import Int64, rank_within
 
 MAX_SEEDS = 30
 
@@ -111,7 +111,7 @@ def _acted(run: Run, actions: frozenset[Action], window_ms: int | None, most: in
     slot_X = history.row_BL.shape[1] - 1 - slot_X
     row_X, weight_X = history.row_BL[user_X, slot_X], history.weight_BL[user_X, slot_X].astype(np.float64)
     _, first_G, group_X = np.unique(
-        user_X * len(run.audience.catalogue.items.media_id_M) + row_X, return_index=True, return_inverse=True
+        user_X * len(run.audience.catalogue.all_items.media_id_M) + row_X, return_index=True, return_inverse=True
     )
     weight_G: Float64 = np.bincount(group_X, weights=weight_X).astype(np.float64)
     order_G = np.argsort(first_G, kind="stable")

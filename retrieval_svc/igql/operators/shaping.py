@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from features.integrity import recommendable
 from features.item_table import ItemTable
-from retrieval_svc.flow import Flow
+from retrieval_svc.flow import Flow, below_one
 from retrieval_svc.igql.arguments import COLUMN, COUNT, DURATION, FRACTION, TOPICS, arg, choice
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.rankers import ACCOUNT_RANKERS, MEDIA_RANKERS, Ranker
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64, best_first, lowest_first, rank_within
 from retrieval_svc.shuffle import random_keys
+from serving.ragged import Int64, best_first, lowest_first, rank_within
 
 Bool = NDArray[np.bool_]
 
@@ -87,7 +87,8 @@ class RankAccounts(Operator):
 
 def _ranked(ranker: Ranker, run: Run, flow: Flow) -> Flow:
     score_P = ranker(run.audience, flow)
-    return replace(flow, score_P=score_P).pick(best_first(score_P, flow.offsets))
+    key_P = flow.key_P if flow.key_P is None else -score_P
+    return replace(flow, score_P=score_P, key_P=key_P).pick(best_first(score_P, flow.offsets))
 
 
 @operator("diversify_by", (Stage.MEDIA,), None, needs_all=True)
@@ -106,6 +107,8 @@ class DiversifyBy(Operator):
         if self.method == MAX_PER:
             return flow.drop(place_P >= self.max_per, self.name, run.sources)
         rounds = int(place_P.max(initial=0)) + 1
+        if flow.key_P is not None:
+            flow = replace(flow, key_P=place_P + below_one(flow.key_P))
         return flow.pick(_stable_order(flow.user_P * rounds + place_P, flow.users * rounds))
 
 
@@ -134,7 +137,18 @@ def _stable_order(key_P: Int64, limit: int) -> Int64:
     return np.argsort(key_P.astype(np.uint16) if limit <= 1 << 16 else key_P, kind="stable")
 
 
-@operator("sample", (Stage.ACTIONS, Stage.MEDIA), None, needs_all=True)
+@operator("sample", (Stage.ACTIONS,), None, needs_all=True)
+class SampleActions(Operator):
+    """So many actions at random, in random order. Every request draws anew; the same request draws the same ones."""
+
+    count: int = arg(COUNT, "how many")
+    seed: int = arg(COUNT, "another number draws other rows", 1)
+
+    def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
+        return _sampled(run, flow, run.audience.catalogue.all_items.media_id_M, self.count, self.seed)
+
+
+@operator("sample", (Stage.MEDIA,), None, needs_all=True)
 class Sample(Operator):
     """So many media at random, in random order. Every request draws anew; the same request draws the same media."""
 
@@ -143,6 +157,9 @@ class Sample(Operator):
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
         return _sampled(run, flow, run.audience.catalogue.items.media_id_M, self.count, self.seed)
+
+    def most(self) -> int | None:
+        return self.count
 
 
 @operator("sample", (Stage.ACCOUNTS,), None, needs_all=True)
@@ -159,6 +176,8 @@ class SampleAccounts(Operator):
 def _sampled(run: Run, flow: Flow, ids: Int64, count: int, seed: int) -> Flow:
     # By id, not by row: the row of a media item changes with every bundle.
     key_P = random_keys(run.audience.contexts, flow.user_P, ids[flow.row_P], seed)
+    if flow.key_P is not None:
+        flow = replace(flow, key_P=(key_P >> np.uint64(32)).astype(np.float64))
     shuffled = flow.pick(lowest_first(key_P, flow.offsets))
     return shuffled.drop(rank_within(shuffled.user_P) >= count, Sample.name, run.sources)
 
@@ -175,3 +194,6 @@ class Limit(Operator):
 
     def asks(self, want_B: Int64) -> Int64:
         return np.minimum(want_B, self.count)
+
+    def most(self) -> int | None:
+        return self.count

@@ -14,7 +14,7 @@ from retrieval_svc.flow import NO_ROW, Flow, start
 from retrieval_svc.igql.arguments import COUNT, MEDIA_EMBEDDING, arg
 from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
-from retrieval_svc.ragged import Int64, rank_within
+from serving.ragged import Int64, rank_within
 
 Float64 = NDArray[np.float64]
 
@@ -25,6 +25,9 @@ class MediaNn(Operator):
 
     model: str = arg(MEDIA_EMBEDDING, "which two-tower model", "default")
     max_num_to_retrieve: int = arg(COUNT, "how many", 200)
+
+    def most(self) -> int | None:
+        return self.max_num_to_retrieve
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
         taste_BD, catalogue = run.audience.taste_BD, run.audience.catalogue
@@ -47,12 +50,14 @@ class MediaNnOfMedia(Operator):
         catalogue = run.audience.catalogue
         # A media item is its own nearest, so one more is asked for.
         near_Sk, cosine_Sk = catalogue.media.search(
-            catalogue.items.media_vector_MD[flow.row_P], self.max_num_to_retrieve + 1
+            catalogue.all_items.media_vector_MD[flow.row_P], self.max_num_to_retrieve + 1
         )
         from_X = np.repeat(np.arange(len(flow)), near_Sk.shape[1])
         near_X = near_Sk.ravel()
         score_X = cosine_Sk.ravel() * _strength(flow)[from_X]
-        found = np.flatnonzero((near_X >= 0) & (near_X != flow.row_P[from_X]) & (score_X > 0))
+        acted_id_P = catalogue.all_items.media_id_M[flow.row_P]
+        is_itself_X = catalogue.items.media_id_M[near_X] == acted_id_P[from_X] if len(near_X) else near_X >= 0
+        found = np.flatnonzero((near_X >= 0) & ~is_itself_X & (score_X > 0))
         found = found[rank_within(from_X[found]) < self.max_num_to_retrieve]  # itself was not among equals
         return _merged(flow, from_X[found], near_X[found], score_X[found])
 

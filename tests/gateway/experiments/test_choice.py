@@ -18,6 +18,7 @@ from gateway.fallback import PopularMedia
 from gateway.missed import Missed
 from gateway.page import PagePolicy
 from gateway.pipeline import Pipeline
+from gateway.shards import Retrieval
 from gateway.stages import SourcingStage
 from gateway.users import Users
 from serving.channels import RetrievalClient, open_channel
@@ -34,7 +35,7 @@ async def make(valkey: Valkey) -> AsyncIterator[Make]:
     """Pipelines of bundles with the given value tables."""
     async with open_channel("127.0.0.1:1") as nowhere:
         popular = PopularMedia.from_items(popular_items([], []))
-        sourcing = SourcingStage(StagePlan(keep=1, share=1), RetrievalClient(nowhere), popular)
+        sourcing = SourcingStage(StagePlan(keep=1, share=1), Retrieval([RetrievalClient(nowhere)]), popular)
 
         def pipeline(version: str, *tables: str) -> Pipeline:
             weights = {name: {"like": float(len(name))} for name in ("default", *tables)}

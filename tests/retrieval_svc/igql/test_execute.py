@@ -16,7 +16,7 @@ from retrieval_svc.igql.files import DEFAULT_QUERY
 from retrieval_svc.igql.operator import Run
 from retrieval_svc.igql.optimise import optimised
 from retrieval_svc.igql.plan import Plan
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 from tests.retrieval_svc.igql.programs import Programs
 from tests.retrieval_svc.worlds import NOBODY_SAW, catalogue_of, likes, random_items, random_users, user
 

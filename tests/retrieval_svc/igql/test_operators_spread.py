@@ -16,7 +16,7 @@ from retrieval_svc.flow import Flow, start
 from retrieval_svc.igql.check import compile_query
 from retrieval_svc.igql.operator import Operator
 from retrieval_svc.igql.operators.shaping import MAX_PER, ROUND_ROBIN, DiversifyBy, Sample, _place_in_group
-from retrieval_svc.ragged import Int64
+from serving.ragged import Int64
 from tests.retrieval_svc.igql.running import accounts, actions, answer, execution_of, person
 from tests.retrieval_svc.worlds import NOW, catalogue_of, hand_made, likes, random_items, user
 

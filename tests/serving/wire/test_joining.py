@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from features.actions import Action
 from protos.explore.v1.candidates_pb2 import Candidates
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
-from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse, SourceReport, SourcingReport
+from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse, SourceReport, SourcingReport, Unmixed
 from protos.explore.v1.user_context_pb2 import UserContext
-from serving.columns import CandidateColumns
+from serving.columns import CandidateColumns, Lists
 from serving.errors import StageContractViolation
 from serving.holder import Holder
 from serving.ranking import RankingServicer
+from serving.recipe import ListOf
 from serving.scorer import Scorer
 from serving.telemetry import NoTelemetry
 from serving.wire import (
@@ -29,6 +30,7 @@ from serving.wire import (
     decode_retrieve_response,
     encode_candidates,
     encode_rank_request,
+    encode_unmixed,
 )
 from serving.wire.joining import NotJoinable, RankJoining, RetrieveJoining
 from tests.serving.batches import candidates, rank_request, user
@@ -232,6 +234,50 @@ def test_shared_candidates_are_bit_for_bit_those_of_calls_alone(parts: list[Cand
         decode_retrieve_response(part, "retrieval", list(request.counts), "v1")
 
 
+@given(parts(), st.integers(1, 3))
+def test_shared_lists_of_a_shard_are_bit_for_bit_those_of_calls_alone(
+    parts: list[CandidateColumns], lists: int
+) -> None:
+    parts = [replace(part, sources=tuple(SOURCES), source_paths=()) for part in parts]
+    requests, responses = [], []
+    for number, part in enumerate(parts):
+        request, response = _retrieval(number, part)
+        request.unmixed, response.shard_index, response.shard_count = True, 1, 2
+        response.unmixed.CopyFrom(_unmixed(part, lists))
+        requests.append(request)
+        responses.append(response)
+    joined = RETRIEVE.join(requests)
+    assert joined.unmixed
+    assert RETRIEVE.key(requests[0]) != RETRIEVE.key(RetrieveRequest(users=[user()], counts=[5], bundle_version="v1"))
+    shared = RetrieveResponse(
+        candidates=encode_candidates(_concatenated(parts)),
+        bundle_version="v1",
+        reports=[report for response in responses for report in response.reports],
+        elapsed_us=7,
+        shard_index=1,
+        shard_count=2,
+        unmixed=Unmixed(
+            lists=lists,
+            list_index=b"".join(response.unmixed.list_index for response in responses),
+            key=b"".join(response.unmixed.key for response in responses),
+            group=b"".join(response.unmixed.group for response in responses),
+            goes_on=b"".join(response.unmixed.goes_on for response in responses),
+            recipe=responses[0].unmixed.recipe,
+        ),
+    )
+    assert RETRIEVE.part("retrieval", shared, requests) == responses
+    shared.unmixed.key += b"\0"
+    with pytest.raises(StageContractViolation, match=r"unmixed\.key has"):
+        RETRIEVE.part("retrieval", shared, requests)
+
+
+def _unmixed(part: CandidateColumns, lists: int) -> Unmixed:
+    users, rows = len(part.offsets) - 1, len(part)
+    more_BL = np.arange(users * lists).reshape(users, lists) % 2 == 0
+    list_N = np.arange(rows, dtype=np.int64) % lists
+    return encode_unmixed(Lists(part, list_N, np.arange(rows) / 3, np.arange(rows) + 1, more_BL, ListOf(0)))
+
+
 def _concatenated(parts: Sequence[CandidateColumns]) -> CandidateColumns:
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return CandidateColumns(
@@ -274,15 +320,17 @@ def test_every_field_of_the_contract_is_joined_and_parted() -> None:
     """A field that is added must be thought of in joining.py, or requests that share a call would lose it."""
     fields = {
         message.DESCRIPTOR.name: {field.name for field in message.DESCRIPTOR.fields}
-        for message in (RankRequest, RankResponse, RetrieveRequest, RetrieveResponse, Candidates)
+        for message in (RankRequest, RankResponse, RetrieveRequest, RetrieveResponse, Candidates, Unmixed)
     }
     columns = {"offsets", "media_id", "author_id", "seed_account_id", "source_index", "score", "sources"}
     request = {"request_id", "users", "bundle_version"}
+    shard = {"shard_index", "shard_count"}
     rank_response = {"offsets", "row", "score", "tasks", "task_probability", "bundle_version", "timing"}
     assert fields == {
         "RankRequest": request | {"candidates", "weights", "keep", "with_features"},
         "RankResponse": rank_response | {"features", "feature_schema"},
-        "RetrieveRequest": request | {"counts", "queries"},
-        "RetrieveResponse": {"candidates", "bundle_version", "reports", "elapsed_us"},
+        "RetrieveRequest": request | {"counts", "queries", "unmixed"},
+        "RetrieveResponse": {"candidates", "bundle_version", "reports", "elapsed_us", *shard, "unmixed"},
+        "Unmixed": {"lists", "list_index", "key", "goes_on", "recipe", "group"},
         "Candidates": columns | {"source_paths"},
     }

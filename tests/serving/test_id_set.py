@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval_svc.ragged import IdSet, Sets, offsets_of
+from serving.ragged import IdSet, Sets, offsets_of
 
 ids = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 50), max_size=60)
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retrieval_svc.mixing import Dealt, deal, shares
-from retrieval_svc.ragged import Int64
+from serving.mixing import Dealt, deal, shares
+from serving.ragged import Int64
 
 lists = st.lists(st.lists(st.integers(0, 30), max_size=20, unique=True), min_size=1, max_size=4)
 

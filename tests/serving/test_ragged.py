@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retrieval_svc.ragged import (
+from serving.ragged import (
     Sets,
     best_first,
     contains,

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval_svc.ragged import Int64, largest_remainder, rank_within
+from serving.ragged import Int64, largest_remainder, rank_within
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
+Leaf = TypeVar("Leaf")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,31 @@ def shares(count_B: Int64, weight_S: Float64, available_BS: Int64) -> Int64:
             break
         take_BS = np.minimum(take_BS + largest_remainder(missing_B, weight_S * can_give_BS), available_BS)
     return take_BS
+
+
+@dataclass(frozen=True)
+class Portions(Generic[Leaf]):
+    """A mix of lists that may be mixes themselves. `weight` is the share of the whole."""
+
+    weight: float
+    leaf: Leaf
+    parts: tuple[Portions[Leaf], ...] = ()  # empty: a list that is no mix
+
+    def leaves(self) -> list[tuple[Leaf, float]]:
+        """Every list and its share of the whole."""
+        if not self.parts:
+            return [(self.leaf, self.weight)]
+        return [leaf for part in self.parts for leaf in part.leaves()]
+
+    def shares(self, total_B: Int64, available_BS: Int64) -> Int64:
+        """How many rows each leaf gives [B, S]: by weight at every level, the rest shared out again inside the level."""
+        if not self.parts:
+            return np.minimum(total_B[:, None], available_BS)
+        ends = np.cumsum([0, *(len(part.leaves()) for part in self.parts)])
+        below = [available_BS[:, ends[i] : ends[i + 1]] for i in range(len(self.parts))]
+        weights = np.array([part.weight for part in self.parts])
+        take_BP = shares(total_B, weights, np.stack([each.sum(axis=1) for each in below], axis=1))
+        return np.concatenate([part.shares(take_BP[:, i], below[i]) for i, part in enumerate(self.parts)], axis=1)
 
 
 def _later_claims(user_P: Int64, list_P: Int64, media_row_P: Int64, turn_P: Float64) -> Bool:
