@@ -7,10 +7,17 @@ TORCH  := $(shell grep -om1 'torch==[0-9.]*' pyproject.toml)
 PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 
+# Images are built by podman or docker, whichever is there. Flags for its `build` go into IMAGE_FLAGS; what names a package mirror is
+# handed on when it is set, and EXTRAS (serve by default, more by commas). See docs/decisions/0022-images.md.
+ENGINE      ?= $(firstword $(foreach engine,podman docker,$(shell command -v $(engine) >/dev/null 2>&1 && echo $(engine))))
+IMAGES      ?= serve train
+IMAGE_FLAGS ?=
+BUILD_ARGS  := EXTRAS PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_TRUSTED_HOST PIP_CERT TORCH_INDEX DEBIAN_MIRROR
+
 # OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: up setup load test lint types protos proto-lint proto-drift imports audit sbom format clean
+.PHONY: up setup load test lint types protos proto-lint proto-drift imports audit sbom format images clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it
 	@$(BIN)/explore --home $(VAR) quickstart
@@ -70,6 +77,15 @@ sbom: setup  ## their bill of materials: CycloneDX JSON
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+images:  ## explore-serve:local and explore-train:local; IMAGES=serve for the first alone
+	@test -n "$(ENGINE)" || (echo "images need podman or docker; neither is on the PATH" && exit 1)
+	@set -e; for image in $(IMAGES); do \
+	    $(ENGINE) build $(IMAGE_FLAGS) $(foreach name,$(BUILD_ARGS),$(if $($(name)),--build-arg "$(name)=$($(name))")) \
+	        --label org.opencontainers.image.version=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	        --label org.opencontainers.image.revision=$$(git describe --always --dirty --abbrev=40) \
+	        --target $$image --tag explore-$$image:local . ; \
+	done
 
 clean:  ## data, bundles, user state and logs; keeps the environment
 	rm -rf $(VAR)

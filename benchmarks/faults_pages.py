@@ -35,6 +35,10 @@ CLIENT_CONFIG = json.dumps(
         ],
     }
 )
+CLIENT_OPTIONS = [
+    ("grpc.service_config", CLIENT_CONFIG),
+    ("grpc.max_reconnect_backoff_ms", 1_000),  # else a gateway that was away for seconds is not tried again for as long
+]
 _STAGES = {
     "retrieval_svc": "retrieval",
     "prerank_svc": "prerank",
@@ -69,7 +73,7 @@ class Outage:
 async def pages_until(over: asyncio.Event, target: str, users: Sequence[str], deadline_s: float) -> list[Page]:
     """Asks for the page of one user after the other, each when the one before is there, until `over`."""
     pages = []
-    async with grpc.aio.insecure_channel(target, options=[("grpc.service_config", CLIENT_CONFIG)]) as channel:
+    async with grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS) as channel:
         stub = ExploreServiceStub(channel)
         for user in itertools.cycle(users):
             if over.is_set():
