@@ -82,7 +82,8 @@ def recorded_gateway(
 ) -> Iterator[tuple[str, dict[str, Recorder]]]:
     """The address of a gateway on the same stages, and what it asks them."""
     with ExitStack() as open_things:
-        recorders, ports = dict[str, Recorder](), {}
+        recorders = dict[str, Recorder]()
+        ports: dict[str, Any] = {}
         for name in STAGES:
             channel = open_things.enter_context(grpc.insecure_channel(running.ports.address(name), _LIMIT))
             server = grpc.server(ThreadPoolExecutor(_RECORDER_THREADS), options=_LIMIT)

@@ -78,8 +78,10 @@ def on_loop(loop: asyncio.AbstractEventLoop, take: Callable[[], list[Reading]]) 
 
 
 async def measure_lag(telemetry: Telemetry, now: Clock = time.perf_counter, every_s: float = _LAG_EVERY_S) -> None:
-    """Measures until it is cancelled."""
+    """Measures until it is cancelled, first at once: a measure that shows up late looks like one that is missing."""
+    pause_s = 0.0
     while True:
-        due = now() + every_s
-        await asyncio.sleep(every_s)
+        due = now() + pause_s
+        await asyncio.sleep(pause_s)
         telemetry.observe(LAG, max(now() - due, 0.0))
+        pause_s = every_s

@@ -26,7 +26,7 @@ from serving.call_policy import CallPolicy
 from serving.channels import RetrievalClient, StageConnection
 from serving.deadline import Budget
 from serving.server import ServerHandle
-from serving.telemetry import MemoryTelemetry
+from serving.telemetry import CALL, MemoryTelemetry
 from tests.gateway.feeds import feed_request
 from tests.retrieval_svc.published import publish
 from tests.retrieval_svc.worlds import NOW, hand_made, likes, user
@@ -65,7 +65,7 @@ class ShardServer:
             self._server = None
 
     def calls(self) -> int:
-        return sum(line.count for line in self.telemetry.snapshot() if line.kind == "call")
+        return sum(line.count for line in self.telemetry.snapshot() if line.measure == CALL.name)
 
 
 class Sharded:

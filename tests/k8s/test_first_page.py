@@ -24,7 +24,7 @@ from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 from serving.config import PREFIX
 from tests.k8s.manifests import Cluster, Pod, overlay
 from tests.k8s.settings import environment, inside, mount, server_of
-from tests.k8s.test_settings import PENDING, PORTS
+from tests.k8s.test_settings import PORTS
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 STARTED_S, READY_S = 60, 120
@@ -46,7 +46,6 @@ def variables(
 ) -> dict[str, str]:
     """The pod's environment with this machine in place of the cluster."""
     found = {name: inside(value, mounted) for name, value in environment(cluster, pod).items()}
-    found = {name: value for name, value in found.items() if name.removeprefix(PREFIX).lower() not in PENDING}
     for name, value in found.items():
         if name.endswith("_ADDRESS"):
             service = value.removeprefix("dns:///").partition(":")[0]

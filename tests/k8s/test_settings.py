@@ -25,20 +25,6 @@ from serving.takedowns import read_takedowns
 from tests.k8s.manifests import K8S, OVERLAYS, Cluster, Pod, overlay
 from tests.k8s.settings import environment, inside, mount, server_of
 
-# Settings that manifests use and services do not have yet. A test fails for every line here whose setting has come.
-PENDING = {
-    "metrics_listen",
-    "otlp_endpoint",
-    "trace_share",
-    "tls_directory",
-    "tls_peers",
-    "valkey_url_file",
-    "client_keys",
-    "client_tls_directory",
-    "shard_index",
-    "shard_count",
-}
-
 CONFIGS: dict[str, type[ServiceConfig]] = {
     "gateway": GatewayConfig,
     "retrieval_svc": RetrievalConfig,
@@ -66,21 +52,12 @@ def read(cluster: Cluster, pod: Pod, root: Path, monkeypatch: pytest.MonkeyPatch
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
     for name, value in environment(cluster, pod).items():
-        if name.removeprefix(PREFIX).lower() in PENDING:
-            continue
-        if name.endswith("_ADDRESS") and "shard_count" in PENDING:
-            value = value.replace(";", ",")  # noqa: PLW2901  # how shards are separated from each other comes with them
         monkeypatch.setenv(name, inside(value, mounted))
     return load(CONFIGS[module_of(pod)])
 
 
 def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
-
-
-def test_what_is_pending_has_not_come() -> None:
-    come = {field for config in CONFIGS.values() for field in config.model_fields} & PENDING
-    assert come == set(), "these settings exist now: delete them from PENDING"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -96,11 +73,11 @@ def test_every_variable_is_a_setting_and_is_accepted(
     name: str, pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = CONFIGS[module_of(pod)].model_fields
-    known = {variable(field) for field in (*fields, *PENDING)}
+    known = {variable(field) for field in fields}
     ours = {each for each in environment(overlay(name), pod) if each.startswith(PREFIX)}
     assert ours <= known, f"no settings of {module_of(pod)}: {sorted(ours - known)}"
     config = read(overlay(name), pod, tmp_path, monkeypatch)
-    assert ours - {variable(field) for field in PENDING} == {variable(field) for field in config.model_fields_set}
+    assert ours == {variable(field) for field in config.model_fields_set}
 
 
 @each_server
