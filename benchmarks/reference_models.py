@@ -135,7 +135,9 @@ def _deep(recipe: Recipe, rows: FittingRows, items: ItemTable, tasks: tuple[str,
 
     def logits() -> Tensor:
         with torch.inference_mode():
-            outputs = [model.eval()(*batcher.deep_inputs(part, embeddings.eval())[1]) for part in batcher.all_requests()]
+            outputs = [
+                model.eval()(*batcher.deep_inputs(part, embeddings.eval())[1]) for part in batcher.all_requests()
+            ]
             return torch.cat(outputs)
 
     _spread([tower[-1].weight for tower in model.mixture.towers.towers], logits)

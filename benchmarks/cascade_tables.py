@@ -1,0 +1,67 @@
+"""The tables of benchmarks/cascade.py."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from benchmarks.cascade_floors import Sample
+
+Samples = Sequence[Mapping[str, Any]]
+
+
+def plain(sample: Sample) -> dict[str, Any]:
+    """A sample as JSON has it."""
+    return {**asdict(sample), "cpu_ms": sample.cpu_ms, "per_s": sample.per_s}
+
+
+def median(samples: Samples, name: str) -> float:
+    """Over repeats."""
+    return statistics.median(sample[name] for sample in samples)
+
+
+def spread(samples: Samples, name: str, digits: int = 2) -> str:
+    """Median with the least and the most."""
+    values = [sample[name] for sample in samples]
+    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
+
+
+def ways_table(samples: Mapping[str, Samples], yardstick: str) -> Table:
+    """What a page costs each way."""
+    table = Table(title="A page: median, and least and most, of the repeats", box=box.SIMPLE_HEAD)
+    columns = ("", "CPU ms", f"x {yardstick}", "of it Valkey", "client's", "pages/s", "p50 ms", "p99 ms")
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    base = median(samples[yardstick], "cpu_ms")
+    for name, taken in samples.items():
+        per_page = [
+            statistics.median(each[part] / max(each["requests"], 1) * 1e3 for each in taken)
+            for part in ("valkey_cpu_s", "client_cpu_s")
+        ]
+        latency = [statistics.median(each["ms"][at] for each in taken) for at in ("p50", "p99")]
+        table.add_row(
+            name,
+            spread(taken, "cpu_ms"),
+            f"{median(taken, 'cpu_ms') / base:.2f}",
+            *(f"{each:.2f}" if each else "" for each in per_page),
+            spread(taken, "per_s", 0),
+            *(f"{each:.1f}" for each in latency),
+        )
+    return table
+
+
+def stages_table(samples: Mapping[str, Samples], names: Sequence[str]) -> Table:
+    """Where the milliseconds of a floor go."""
+    table = Table(title="Stages of our floor, ms per page (wall)", box=box.SIMPLE_HEAD)
+    table.add_column("stage")
+    for name in names:
+        table.add_column(name, justify="right")
+    for stage in samples[names[0]][0]["stage_ms"]:
+        values = [statistics.median(each["stage_ms"][stage] for each in samples[name]) for name in names]
+        table.add_row(stage, *(f"{value:.2f}" for value in values))
+    return table
