@@ -20,6 +20,8 @@ from serving.concurrency import Bounds
 from serving.errors import ConfigError
 
 PREFIX = "EXPLORE_"
+UNIX = "unix:"  # in front of the path of a socket: for callers on the same machine
+MAX_SOCKET_PATH = 107  # sun_path of Linux, without its final zero byte
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})")
 
@@ -32,7 +34,17 @@ def check_address(address: str) -> str:
     return address
 
 
-Address = Annotated[str, AfterValidator(check_address)]
+def check_endpoint(address: str) -> str:
+    """The address if it is HOST:PORT, or unix:PATH of a socket on this machine. Raises ValueError."""
+    path = address.removeprefix(UNIX)
+    if path == address:
+        return check_address(address)
+    if not path.startswith("/") or "," in path or len(path.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(f"must be unix:/PATH, at most {MAX_SOCKET_PATH} bytes of an absolute path without commas")
+    return address
+
+
+Address = Annotated[str, AfterValidator(check_endpoint)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from bundles.errors import BundleError
 from protos.explore.v1 import status_pb2_grpc
-from serving import health, status
+from serving import health, status, unix_sockets
 from serving.admission import Calls, Door, Queue
 from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
@@ -81,13 +81,15 @@ class ServerHandle:
         self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Opens the port and begins to load. Raises BindError."""
+        """Opens the port, or the socket, and begins to load. Raises BindError."""
         self._service.register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, self._server)
         if self._config.reflection:
             names = (*self._service.names, status.STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
+        if unix_sockets.is_taken(self._config.listen):  # gRPC would take it away from whoever listens there
+            raise BindError(f"cannot listen on {self._config.listen}: another server does")
         try:
             self.port = self._server.add_insecure_port(self._config.listen)
         except RuntimeError as error:
