@@ -1,17 +1,20 @@
-"""What do five services cost beside the arithmetic itself? The cascade, one process with the same stages, and a naive one, side by side.
+"""What do five services cost beside the arithmetic itself? The cascade and the same stages in one process, side by side.
 
-`python -m benchmarks.cascade [--quick] [--floors-only] [--profile BATCH] [--cache DIR]`. The reference job (benchmarks/reference.py)
-is made by the benchmark itself. All ways of serving it take turns in one run; CPU time is that of all server processes together.
+`python -m benchmarks.cascade [--quick] [--floors-only] [--profile BATCH] [--cache DIR]`. The reference job, which the benchmark makes
+by itself (benchmarks/reference.py), is served by a naive process, by our stages in one process (alone and in batches), by the same
+behind one server per core, and by the five services over loopback and over sockets. All take turns in one run, asked by the same
+client; CPU time is that of all server processes together, Valkey's included.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,34 +22,52 @@ from typing import Any
 from valkey import Valkey
 
 from benchmarks import cascade_tables as shown
+from benchmarks.cascade_chart import draw_parts
+from benchmarks.cascade_checks import checks_of, floor_checks
 from benchmarks.cascade_floors import Floors, Sample, open_floors
+from benchmarks.cascade_pages import compared_floors, compared_servers
+from benchmarks.cascade_seams import PARTS, REST, VALKEY
+from benchmarks.cascade_servers import Client, Server, five_services, monoliths
+from benchmarks.cascade_ways import (
+    BATCH,
+    BATCHED,
+    CASCADE,
+    MONOLITH,
+    OURS,
+    SOCKETS,
+    Way,
+    closed,
+    closed_loops,
+    floor_ways,
+    open_loops,
+    take_turns,
+)
 from benchmarks.cascade_worker import Load
-from benchmarks.floor import Asked
 from benchmarks.reference import FULL, QUICK, ROOT, Reference, make_reference
-from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
-from benchmarks.sourcing_world import NOW_MS
+from benchmarks.report import TABLES, Result, command_line, finish
 from cli import processes
 from cli import stack as stacks
 from cli.progress import Steps, steps
 from cli.stack import Ports
 
-NAIVE, NAIVE_TWO = "naive floor", "naive floor, two processes"
-OURS, OURS_TWO = "our floor", "our floor, two processes"
-BATCHED, BATCHED_TWO = "our floor, in batches", "our floor, in batches, two processes"
-BATCH = 8
-FLOOR_RATIO, SAME_PAGES, SAME_VALUES = 2.0, 0.999, 1e-3
+CALLERS = (1, 8, 32)
+SHARES = (0.5, 0.8, 0.95)  # of saturation
+CORES = 2
+WATCHED = "watched"
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """Seconds of a phase, how often all of them are repeated, and how many pages are compared."""
+    """Seconds of a phase, how often all of them are repeated, how many pages are compared, and whether to try two processes."""
 
     phase_s: float
     rounds: int
     compared: int
+    compared_servers: int
+    two_processes: bool
 
 
-FULL_LENGTHS, QUICK_LENGTHS = Lengths(6.0, 5, 2_000), Lengths(1.0, 2, 200)
+FULL_LENGTHS, QUICK_LENGTHS = Lengths(6.0, 5, 2_000, 400, True), Lengths(0.8, 2, 100, 20, False)
 
 
 @dataclass(frozen=True)
@@ -66,18 +87,21 @@ def main() -> int:
     """Measures, prints the tables and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     lengths = QUICK_LENGTHS if arguments.quick else FULL_LENGTHS
-    with steps() as bars, opened_job(arguments.quick, arguments.cache, bars) as job:
+    with steps() as bars, opened_job(QUICK if arguments.quick else FULL, arguments.cache, bars) as job:
         if arguments.profile:
             return _profile(job, arguments.profile)
-        figures = _floors_only(job, lengths, bars)
-    result = Result(_name(arguments), command_line("benchmarks.cascade"), figures, _checks(figures), _tables(figures))
+        figures = _floors_only(job, lengths, bars) if arguments.floors_only else _everything(job, lengths, bars)
+    checks = floor_checks(figures) if arguments.floors_only else checks_of(figures)
+    if not arguments.quick and not arguments.floors_only:
+        draw_parts(figures["parts"], TABLES / "cascade.png")
+    result = Result(_name(arguments), command_line("benchmarks.cascade"), figures, checks, _tables(figures))
     return finish(result, tables=None if arguments.quick or arguments.floors_only else TABLES)
 
 
 @contextmanager
-def opened_job(quick: bool, cache: Path, bars: Steps) -> Iterator[Job]:
+def opened_job(size: Any, cache: Path, bars: Steps) -> Iterator[Job]:
     """The reference job and its Valkey, which ends with the block."""
-    reference = make_reference(QUICK if quick else FULL, cache, bars)
+    reference = make_reference(size, cache, bars)
     with tempfile.TemporaryDirectory(prefix="explore-cascade-") as scratch:
         ports = Ports.free()
         process = stacks.start_valkey(Path(scratch), ports.valkey, Path(scratch) / "valkey.log")
@@ -91,77 +115,94 @@ def opened_job(quick: bool, cache: Path, bars: Steps) -> Iterator[Job]:
 
 
 def _floors_only(job: Job, lengths: Lengths, bars: Steps) -> dict[str, Any]:
-    with open_floors(job.reference, job.valkey_url, job.valkey_pid, processes=2) as floors:
+    with open_floors(job.reference, job.valkey_url, job.valkey_pid, {"naive": 2, "ours": 2}) as floors:
         with bars.step("comparing pages"):
-            same = _compared(floors, job.users[: lengths.compared])
-        ways = floor_ways(floors, job, lengths)
+            same = compared_floors(floors, job.users[: lengths.compared])
+        samples = take_turns(floor_ways(floors, job.users, lengths.phase_s, both=True), lengths.rounds, bars)
+    return {"pages": same, "samples": _plain(samples)}
+
+
+def _everything(job: Job, lengths: Lengths, bars: Steps) -> dict[str, Any]:
+    with ExitStack() as stack:
+        counts = {"naive": CORES, "ours": CORES} if lengths.two_processes else {"naive": 1, "ours": 1}
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="explore-cascade-")))
+        with bars.step("starting servers"):
+            floors = stack.enter_context(open_floors(job.reference, job.valkey_url, job.valkey_pid, counts))
+            cascade = stack.enter_context(five_services(job.reference, job.valkey_url, one_by_one=True))
+            sockets = stack.enter_context(five_services(job.reference, job.valkey_url, sockets=True))
+            monolith = stack.enter_context(monoliths(job.reference, job.valkey_url, CORES))
+            client = Client(job.users, directory, job.valkey_pid)
+            stack.callback(client.close)
+        servers = {CASCADE: cascade, SOCKETS: sockets, MONOLITH: monolith}
+        with bars.step("comparing pages"):
+            last = job.users[-lengths.compared_servers :]
+            same = compared_servers(client, servers, floors, last, job.valkey_url)
+            same["floors"] = compared_floors(floors, job.users[: lengths.compared])
+        ways = floor_ways(floors, job.users, lengths.phase_s, lengths.two_processes)
+        for name, server in servers.items():
+            ways |= closed_loops(client, name, server, CALLERS, lengths.phase_s)
         samples = take_turns(ways, lengths.rounds, bars)
-    return {"pages": same, "samples": {name: [shown.plain(each) for each in taken] for name, taken in samples.items()}}
+        ways = _open_ways(client, servers, samples, lengths)
+        samples |= take_turns(ways, lengths.rounds, bars)
+        parts = _parts(job, floors, client, lengths, directory, bars)
+    return {"pages": same, "samples": _plain(samples), "ready_s": dict(cascade.ready_s), **parts}
 
 
-def floor_ways(floors: Floors, job: Job, lengths: Lengths) -> dict[str, Callable[[], Sample]]:
-    """Every way of asking the floors."""
+def _open_ways(
+    client: Client, servers: Mapping[str, Server], samples: Mapping[str, list[Sample]], lengths: Lengths
+) -> dict[str, Way]:
+    """Open loops at shares of what each server was seen to serve at most."""
+    ways: dict[str, Way] = {}
+    for name in (CASCADE, MONOLITH):
+        best = max(shown.median(_plain(samples)[closed(name, callers)], "per_s") for callers in CALLERS)
+        ways |= open_loops(client, name, servers[name], best, SHARES, lengths.phase_s)
+    return ways
 
-    def way(kind: str, processes: int, batch: int) -> Callable[[], Sample]:
-        return lambda: floors.load(kind, processes, Load(job.users, lengths.phase_s, batch))
 
-    return {
-        NAIVE: way("naive", 1, 1),
-        OURS: way("ours", 1, 1),
-        BATCHED: way("ours", 1, BATCH),
-        NAIVE_TWO: way("naive", 2, 1),
-        OURS_TWO: way("ours", 2, 1),
-        BATCHED_TWO: way("ours", 2, BATCH),
+def _parts(
+    job: Job, floors: Floors, client: Client, lengths: Lengths, directory: Path, bars: Steps
+) -> dict[str, dict[str, Any]]:
+    """CPU milliseconds of a page by part, with a stopwatch at every seam, and what calls waited for."""
+    seconds, parts = 3 * lengths.phase_s, dict[str, dict[str, float]]()
+    with bars.step("where the time goes"):
+        with open_floors(job.reference, job.valkey_url, job.valkey_pid, {WATCHED: 1}) as watched:
+            for name, batch in ((OURS, 1), (BATCHED, BATCH)):
+                watched.load(WATCHED, 1, Load(job.users, 1.0, batch))
+                sample = watched.load(WATCHED, 1, Load(job.users, seconds, batch))
+                parts[name] = _with_rest(sample, sample.stage_ms or {})
+        with five_services(job.reference, job.valkey_url, watched=directory) as server:
+            warm_up = client.load(server, 1.0, callers=CALLERS[-1])
+            sample = client.load(server, seconds, callers=CALLERS[-1])
+        seen = {
+            file.stem: json.loads(file.read_text("utf-8")) for file in directory.glob("*.json") if file.stem != "users"
+        }
+    pages = warm_up.requests + sample.requests
+    spent = {part: sum(each["cpu_s"].get(part, 0.0) for each in seen.values()) / pages * 1e3 for part in PARTS}
+    parts[closed(CASCADE, CALLERS[-1])] = _with_rest(sample, spent)
+    waited = {
+        what: {"ms": seconds / pages * 1e3, "calls_per_page": each["calls"][what] / pages}
+        for each in seen.values()
+        for what, seconds in each["waited_s"].items()
     }
+    return {"parts": parts, "waited": waited}
 
 
-def take_turns(ways: dict[str, Callable[[], Sample]], rounds: int, bars: Steps) -> dict[str, list[Sample]]:
-    """Every way once a round, each round in another order, after a round that only warms up."""
-    samples: dict[str, list[Sample]] = {name: [] for name in ways}
-    names = list(ways)
-    with bars.step("taking turns") as report:
-        for turn in range(-1, rounds):
-            for place in range(len(names)):
-                name = names[(place + turn) % len(names)]
-                sample = ways[name]()
-                if turn >= 0:
-                    samples[name].append(sample)
-                report((turn + 1) * len(names) + place + 1, (rounds + 1) * len(names))
-    return samples
+def _with_rest(sample: Sample, spent: Mapping[str, float]) -> dict[str, float]:
+    """CPU milliseconds per page of every part; what no seam saw is the rest."""
+    valkey_ms = sample.valkey_cpu_s / max(sample.requests, 1) * 1e3
+    named = {part: spent.get(part, 0.0) for part in PARTS}
+    return {**named, VALKEY: valkey_ms, REST: max(sample.cpu_ms - valkey_ms - sum(named.values()), 0.0)}
 
 
-def _compared(floors: Floors, users: list[str]) -> dict[str, float]:
-    """The pages of both floors for the same users at the same moments."""
-    asked = [Asked(user, NOW_MS + 1_000 * number) for number, user in enumerate(users)]
-    naive, ours = (floors.workers[kind][0].pages(asked) for kind in ("naive", "ours"))
-    return differences(naive, ours)
-
-
-def differences(some: list[list[tuple[int, float]]], others: list[list[tuple[int, float]]]) -> dict[str, float]:
-    """How many pages hold the same ids, in the same order, and how far the values of the same media lie apart at most."""
-    worst, same, in_order = 0.0, 0, 0
-    for one, other in zip(some, others, strict=True):
-        values = dict(other)
-        same += {media for media, _ in one} == values.keys()
-        in_order += [media for media, _ in one] == [media for media, _ in other]
-        worst = max([worst, *(abs(value - values[media]) for media, value in one if media in values)])
-    pages = len(some)
-    return {"pages": pages, "same_ids": same / pages, "same_order": in_order / pages, "worst_value_gap": worst}
-
-
-def _checks(figures: dict[str, Any]) -> list[Check]:
-    cpu_ms = {name: shown.median(taken, "cpu_ms") for name, taken in figures["samples"].items()}
-    return [
-        at_least(
-            "requests per CPU second, our floor in batches / naive floor", cpu_ms[NAIVE] / cpu_ms[BATCHED], FLOOR_RATIO
-        ),
-        at_least("pages with the same ids, naive floor and ours", figures["pages"]["same_ids"], SAME_PAGES),
-        at_most("largest gap of a value, naive floor and ours", figures["pages"]["worst_value_gap"], SAME_VALUES),
-    ]
+def _plain(samples: Mapping[str, list[Sample]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: [shown.plain(each) for each in taken] for name, taken in samples.items()}
 
 
 def _tables(figures: dict[str, Any]) -> list[Any]:
-    return [shown.ways_table(figures["samples"], OURS), shown.stages_table(figures["samples"], [OURS, BATCHED])]
+    tables = [shown.ways_table(figures["samples"], OURS), shown.stages_table(figures["samples"], [OURS, BATCHED])]
+    if "parts" in figures:
+        tables += [shown.parts_table(figures["parts"]), shown.waited_table(figures["waited"])]
+    return tables
 
 
 def _profile(job: Job, batch: int) -> int:

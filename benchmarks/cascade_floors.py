@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from threading import Timer
@@ -111,12 +111,12 @@ class Floors:
 
 
 @contextmanager
-def open_floors(reference: Reference, valkey_url: str, valkey_pid: int, processes: int) -> Iterator[Floors]:
-    """All workers, ready; ended with the block."""
+def open_floors(reference: Reference, valkey_url: str, valkey_pid: int, counts: Mapping[str, int]) -> Iterator[Floors]:
+    """So many workers of each kind, ready; ended with the block."""
     with ExitStack() as stack:
-        workers: dict[str, list[Worker]] = {"naive": [], "ours": []}
+        workers: dict[str, list[Worker]] = {kind: [] for kind in counts}
         for kind, started in workers.items():
-            for _ in range(processes):
+            for _ in range(counts[kind]):
                 started.append(Worker(kind, reference, valkey_url))
                 stack.callback(started[-1].close)
         for started in workers.values():

@@ -65,3 +65,25 @@ def stages_table(samples: Mapping[str, Samples], names: Sequence[str]) -> Table:
         values = [statistics.median(each["stage_ms"][stage] for each in samples[name]) for name in names]
         table.add_row(stage, *(f"{value:.2f}" for value in values))
     return table
+
+
+def parts_table(parts: Mapping[str, Mapping[str, float]]) -> Table:
+    """CPU milliseconds of a page by part."""
+    table = Table(title="Where the CPU time of a page goes, ms (with a stopwatch at every seam)", box=box.SIMPLE_HEAD)
+    table.add_column("part")
+    for name in parts:
+        table.add_column(name, justify="right")
+    for part in next(iter(parts.values())):
+        table.add_row(part, *(f"{of_way[part]:.2f}" for of_way in parts.values()))
+    table.add_row("all", *(f"{sum(of_way.values()):.2f}" for of_way in parts.values()))
+    return table
+
+
+def waited_table(waited: Mapping[str, Mapping[str, float]]) -> Table:
+    """What a page waits for at saturation."""
+    table = Table(title="Calls of a page at saturation, ms of wall time", box=box.SIMPLE_HEAD)
+    for column in ("", "ms per page", "per page"):
+        table.add_column(column, justify="right" if column else "left")
+    for what, found in sorted(waited.items()):
+        table.add_row(what, f"{found['ms']:.2f}", f"{found['calls_per_page']:.2f}")
+    return table

@@ -1,6 +1,6 @@
-"""One floor of benchmarks/cascade.py as a process of its own: reads commands from stdin, writes what came of them to stdout, both JSON.
+"""One floor of benchmarks/cascade.py as a process of its own: reads commands from stdin, writes what came of them to stdout.
 
-`python -m benchmarks.cascade_worker naive|ours BUNDLES IGQL_FILE VALKEY_URL`
+`python -m benchmarks.cascade_worker naive|ours|watched BUNDLES IGQL_FILE VALKEY_URL`
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import pstats
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import uvloop
 
+from benchmarks.cascade_seams import Stopwatch, watch_floor
 from benchmarks.floor import Asked, Floor, ids_and_values
 from benchmarks.naive import open_naive
 from benchmarks.sourcing_world import NOW_MS
@@ -51,6 +52,18 @@ class Ours:
 
     async def close(self) -> None:
         await self._floor.close()
+
+
+class Watched(Ours):
+    """The same with a stopwatch at every seam, instead of the wall time of the stages."""
+
+    def __init__(self, bundles: Path, igql_file: Path, valkey_url: str) -> None:
+        self._watch = Stopwatch()
+        watch_floor(self._watch)
+        super().__init__(bundles, igql_file, valkey_url)
+
+    def seconds(self) -> dict[str, float]:
+        return dict(self._watch.cpu_s)
 
 
 class Plain:
@@ -128,7 +141,12 @@ def main() -> None:
 
 
 async def _run(kind: str, bundles: Path, igql_file: Path, valkey_url: str, profile: Sequence[str]) -> None:
-    floor: Answers = Plain(bundles, valkey_url) if kind == "naive" else Ours(bundles, igql_file, valkey_url)
+    kinds: dict[str, Callable[[], Answers]] = {
+        "naive": lambda: Plain(bundles, valkey_url),
+        "ours": lambda: Ours(bundles, igql_file, valkey_url),
+        "watched": lambda: Watched(bundles, igql_file, valkey_url),
+    }
+    floor = kinds[kind]()
     if profile:
         users, batch = (int(word) for word in profile)
         await profiled(floor, Load([f"user-{number}" for number in range(users)], 5.0, batch))

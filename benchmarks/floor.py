@@ -13,6 +13,7 @@ import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class Asked:
 class Floor:
     """The stages of one bundle. `seconds` says how long each took, all requests together."""
 
-    def __init__(self, bundle: Bundle, igql_file: Path, valkey_url: str) -> None:
+    def __init__(self, bundle: Bundle, igql_file: Path, valkey_url: str, in_thread: bool = False) -> None:
+        """`in_thread`: stages run beside the event loop, as in a service, so that it can take in what comes meanwhile."""
         faiss.omp_set_num_threads(1)
         self._version, self._config = bundle.version, GatewayConfig()
         self._engine = RetrievalEngine(Catalogue.open(bundle), SourcingConfig(igql_file=igql_file))
@@ -75,13 +77,14 @@ class Floor:
         self._missed = Missed(open_items(bundle), self._config.missed_after_ms, self._config.missed_items)
         self._client = valkey.asyncio.from_url(valkey_url)
         self._users = Users(UserStateStore(self._client), PATIENCE_S)
+        self._thread = ThreadPoolExecutor(1, "stages") if in_thread else None
         self.seconds: dict[str, float] = {}
 
     @classmethod
-    def open(cls, bundle_root: Path, igql_file: Path, valkey_url: str) -> Floor:
+    def open(cls, bundle_root: Path, igql_file: Path, valkey_url: str, in_thread: bool = False) -> Floor:
         """The stages of the active bundle."""
         store = BundleStore(bundle_root)
-        return cls(store.open(store.active_version(), FINGERPRINT), igql_file, valkey_url)
+        return cls(store.open(store.active_version(), FINGERPRINT), igql_file, valkey_url, in_thread)
 
     async def pages(self, asked: Sequence[Asked], remember: bool = True) -> list[Page]:
         """One page each; several users go through every stage together."""
@@ -90,7 +93,10 @@ class Floor:
         with _Timed(self.seconds, "user state"):
             users = await asyncio.gather(*(self._users.load(request, budget, trace) for request in requests))
             users = [_without(user, each.unseen) for user, each in zip(users, asked, strict=True)]
-        standings = self._ranked(users)
+        if self._thread is None:
+            standings = self._ranked(users)
+        else:
+            standings = await asyncio.get_running_loop().run_in_executor(self._thread, self._ranked, users)
         with _Timed(self.seconds, "page"):
             pages = [
                 self._page(request, user, standing, trace)
@@ -111,6 +117,8 @@ class Floor:
 
     async def close(self) -> None:
         """Closes the connections to Valkey."""
+        if self._thread is not None:
+            self._thread.shutdown()
         await self._client.aclose()
 
     def _ranked(self, users: Sequence[FeedUser]) -> list[Standing]:

@@ -1,7 +1,7 @@
 """Feature assembly as one writes it first: one function per feature, which gathers what it needs for the candidates of one user.
 
-The yardstick of benchmarks/cascade.py. It reads the same item table and gives the same numbers as `features.dense`, and shares no code
-with it, so that whatever the product does to its own assembly is measured against the same thing.
+The yardstick of benchmarks/cascade.py. It reads the same item table and gives the same numbers as `features.dense`, and shares no
+code with it, so that whatever the product does to its own assembly is measured against the same thing.
 
 Shapes: N candidates of one user, L newest actions, A action codes, F features, D media vector, E account vector.
 """

@@ -1,7 +1,7 @@
 """The reference job: a bundle that the benchmark makes by itself, and the program that sources from it.
 
-200,000 accounts with vectors of 64 dimensions, 1 million media, four sources mixed, 500 candidates to 150 to 50 to 25, and the graphs
-of the default recipe. What takes long is kept below `var/`, under the hash of the code and the sizes that it is made of.
+200,000 accounts with vectors of 64 dimensions, 1 million media, four sources mixed, 500 candidates to 150 to 50 to 25, and the
+graphs of the default recipe. What takes long is kept below `var/`, under the hash of the code and the sizes that it is made of.
 """
 
 from __future__ import annotations

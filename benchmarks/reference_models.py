@@ -150,7 +150,7 @@ def _spread(weights: Sequence[Tensor], logits: Callable[[], Tensor]) -> None:
     factor = _SPREAD / logits().std(dim=0).mean()
     with torch.no_grad():
         for weight in weights:
-            weight *= factor
+            weight.mul_(factor)
 
 
 def _start_at_rates(model: LightRanker | DeepRanker, logits: Callable[[], Tensor], tasks: tuple[str, ...]) -> None:

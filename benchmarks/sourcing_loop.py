@@ -249,7 +249,10 @@ def _ranked(eligible: _Eligible, accounts: list[tuple[float, list[Media]]]) -> l
 
 
 def _mixed(lists: list[list[Media]], count: int) -> tuple[list[tuple[int, Media]], list[bool]]:
-    """The mix, each with the number of its list, and which lists gave everything: a media item goes to the list whose turn comes first, lists are spread evenly."""
+    """The mix, each with the number of its list, and which lists gave everything.
+
+    A media item goes to the list whose turn comes first; lists are spread evenly.
+    """
     weights = _shares_of_one()
     owner: dict[int, tuple[float, int]] = {}
     for number, rows in enumerate(lists):
