@@ -1,4 +1,4 @@
-"""The servers of benchmarks/cascade.py, five services over loopback or over sockets, and monoliths; and the client that asks them."""
+"""The servers of benchmarks/cascade.py, five services over loopback or over sockets, and monoliths; and their client."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def five_services(
 ) -> Iterator[Server]:
     """The cascade as `explore up` starts it, but for the Valkey, which it shares with all others.
 
-    `one_by_one`: each service starts when the one before is ready, and its time is taken. With `watched`, each service leaves there what benchmarks/cascade_seams.py measured.
+    `one_by_one`: each service starts when the one before is ready, and its time is taken. With `watched`, each service leaves
+    there what benchmarks/cascade_seams.py measured.
     """
     with tempfile.TemporaryDirectory(prefix="explore-cascade-") as directory:
         scratch, ports = Path(directory), Ports.free()

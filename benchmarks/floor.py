@@ -58,6 +58,7 @@ class Asked:
     user_id: str
     time_ms: int
     unseen: tuple[int, ...] = ()
+    request_id: str = ""  # a new one if left out
 
 
 class Floor:
@@ -156,7 +157,13 @@ class Floor:
 
     def _request(self, asked: Asked) -> FeedRequest:
         return FeedRequest(
-            uuid.uuid4().hex, asked.user_id, self._config.page_size, SURFACE, FIRST_PAGE, asked.time_ms, debug=False
+            asked.request_id or uuid.uuid4().hex,
+            asked.user_id,
+            self._config.page_size,
+            SURFACE,
+            FIRST_PAGE,
+            asked.time_ms,
+            debug=False,
         )
 
     def _add(self, name: str, seconds: float) -> None:

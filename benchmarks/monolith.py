@@ -58,7 +58,7 @@ class Monolith(ExploreServiceServicer):
             while len(batch) < TOGETHER and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
             try:
-                pages = await self._floor.pages([Asked(each.request.user_id, each.request.time_ms) for each in batch])
+                pages = await self._floor.pages([_asked(each.request) for each in batch])
             except Exception as error:  # theirs to raise, or they would wait for ever
                 for each in batch:
                     each.page.set_exception(error)
@@ -66,6 +66,10 @@ class Monolith(ExploreServiceServicer):
             for each, page in zip(batch, pages, strict=True):
                 if not each.page.cancelled():
                     each.page.set_result(page)
+
+
+def _asked(request: FeedRequest) -> Asked:
+    return Asked(request.user_id, request.time_ms, request_id=request.request_id)
 
 
 async def _serve(address: str, bundles: Path, igql_file: Path, valkey_url: str) -> None:
