@@ -1,9 +1,9 @@
 """What do five services cost beside the arithmetic itself? The cascade and the same stages in one process, side by side.
 
-`python -m benchmarks.cascade [--quick] [--floors-only] [--profile BATCH] [--cache DIR]`. The reference job, which the benchmark
-makes by itself (benchmarks/reference.py), is served by a naive process, by our stages in one process (alone and in batches), by the same
-behind one server per core, and by the five services over loopback and over sockets. All take turns in one run, asked by the same
-client; CPU time is that of all server processes together, Valkey's included.
+`python -m benchmarks.cascade [--quick] [--floors-only] [--profile BATCH] [--set NAME=VALUE] [--cache DIR]`. The reference job,
+which the benchmark makes by itself (benchmarks/reference.py), is served by a naive process, by our stages in one process (alone and in
+batches), by the same behind one server per core, and by the five services over loopback and over sockets. All take turns in one run,
+asked by the same client; CPU time is that of all server processes together, Valkey's included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from valkey import Valkey
 from benchmarks import cascade_tables as shown
 from benchmarks.cascade_chart import draw_parts
 from benchmarks.cascade_checks import checks_of, floor_checks
-from benchmarks.cascade_floors import Floors, Sample, open_floors
+from benchmarks.cascade_floors import Sample, open_floors
 from benchmarks.cascade_pages import compared_floors, compared_servers
 from benchmarks.cascade_seams import PARTS, REST, VALKEY
 from benchmarks.cascade_servers import Client, Server, five_services, monoliths
@@ -90,7 +90,10 @@ def main() -> int:
     with steps() as bars, opened_job(QUICK if arguments.quick else FULL, arguments.cache, bars) as job:
         if arguments.profile:
             return _profile(job, arguments.profile)
-        figures = _floors_only(job, lengths, bars) if arguments.floors_only else _everything(job, lengths, bars)
+        if arguments.floors_only:
+            figures = _floors_only(job, lengths, bars)
+        else:
+            figures = _everything(job, lengths, dict(arguments.settings), bars)
     checks = floor_checks(figures) if arguments.floors_only else checks_of(figures)
     if not arguments.quick and not arguments.floors_only:
         draw_parts(figures["parts"], TABLES / "cascade.png")
@@ -122,14 +125,14 @@ def _floors_only(job: Job, lengths: Lengths, bars: Steps) -> dict[str, Any]:
     return {"pages": same, "samples": _plain(samples)}
 
 
-def _everything(job: Job, lengths: Lengths, bars: Steps) -> dict[str, Any]:
+def _everything(job: Job, lengths: Lengths, settings: dict[str, str], bars: Steps) -> dict[str, Any]:
     with ExitStack() as stack:
         counts = {"naive": CORES, "ours": CORES} if lengths.two_processes else {"naive": 1, "ours": 1}
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="explore-cascade-")))
         with bars.step("starting servers"):
             floors = stack.enter_context(open_floors(job.reference, job.valkey_url, job.valkey_pid, counts))
-            cascade = stack.enter_context(five_services(job.reference, job.valkey_url, one_by_one=True))
-            sockets = stack.enter_context(five_services(job.reference, job.valkey_url, sockets=True))
+            cascade = stack.enter_context(five_services(job.reference, job.valkey_url, settings, one_by_one=True))
+            sockets = stack.enter_context(five_services(job.reference, job.valkey_url, settings, sockets=True))
             monolith = stack.enter_context(monoliths(job.reference, job.valkey_url, CORES))
             client = Client(job.users, directory, job.valkey_pid)
             stack.callback(client.close)
@@ -144,8 +147,8 @@ def _everything(job: Job, lengths: Lengths, bars: Steps) -> dict[str, Any]:
         samples = take_turns(ways, lengths.rounds, bars)
         ways = _open_ways(client, servers, samples, lengths)
         samples |= take_turns(ways, lengths.rounds, bars)
-        parts = _parts(job, floors, client, lengths, directory, bars)
-    return {"pages": same, "samples": _plain(samples), "ready_s": dict(cascade.ready_s), **parts}
+        parts = _parts(job, client, lengths, directory, settings, bars)
+    return {"pages": same, "samples": _plain(samples), "ready_s": dict(cascade.ready_s), "settings": settings, **parts}
 
 
 def _open_ways(
@@ -160,7 +163,7 @@ def _open_ways(
 
 
 def _parts(
-    job: Job, floors: Floors, client: Client, lengths: Lengths, directory: Path, bars: Steps
+    job: Job, client: Client, lengths: Lengths, directory: Path, settings: dict[str, str], bars: Steps
 ) -> dict[str, dict[str, Any]]:
     """CPU milliseconds of a page by part, with a stopwatch at every seam, and what calls waited for."""
     seconds, parts = 3 * lengths.phase_s, dict[str, dict[str, float]]()
@@ -170,7 +173,7 @@ def _parts(
                 watched.load(WATCHED, 1, Load(job.users, 1.0, batch))
                 sample = watched.load(WATCHED, 1, Load(job.users, seconds, batch))
                 parts[name] = _with_rest(sample, sample.stage_ms or {})
-        with five_services(job.reference, job.valkey_url, watched=directory) as server:
+        with five_services(job.reference, job.valkey_url, settings, watched=directory) as server:
             warm_up = client.load(server, 1.0, callers=CALLERS[-1])
             sample = client.load(server, seconds, callers=CALLERS[-1])
         seen = {
@@ -223,6 +226,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a smaller world, within 60 seconds on two cores")
     parser.add_argument("--floors-only", action="store_true", help="no servers: the naive floor and ours")
     parser.add_argument("--profile", type=int, metavar="BATCH", help="profile our floor, so many users at a time")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        type=lambda text: text.partition("=")[::2],
+        help="a setting of the services, such as LIMIT_FLOOR=16, to see what it does; may be repeated",
+    )
     parser.add_argument("--cache", type=Path, default=ROOT / "var" / "benchmarks", help="where what is made is kept")
     return parser.parse_args()
 

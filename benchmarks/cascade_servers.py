@@ -54,8 +54,8 @@ class Server:
 def five_services(
     reference: Reference,
     valkey_url: str,
-    sockets: bool = False,
     settings: Mapping[str, str] | None = None,
+    sockets: bool = False,
     watched: Path | None = None,
     one_by_one: bool = False,
 ) -> Iterator[Server]:

@@ -34,9 +34,9 @@ def spread(samples: Samples, name: str, digits: int = 2) -> str:
 def ways_table(samples: Mapping[str, Samples], yardstick: str) -> Table:
     """What a page costs each way."""
     table = Table(title="A page: median, and least and most, of the repeats", box=box.SIMPLE_HEAD)
-    columns = ("", "CPU ms", f"x {yardstick}", "of it Valkey", "client's", "pages/s", "p50 ms", "p99 ms")
+    columns = ("", "CPU ms", f"x {yardstick}", "Valkey", "client", "pages/s", "p50 ms", "p99 ms")
     for column in columns:
-        table.add_column(column, justify="right" if column else "left")
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     base = median(samples[yardstick], "cpu_ms")
     for name, taken in samples.items():
         per_page = [
@@ -49,7 +49,7 @@ def ways_table(samples: Mapping[str, Samples], yardstick: str) -> Table:
             spread(taken, "cpu_ms"),
             f"{median(taken, 'cpu_ms') / base:.2f}",
             *(f"{each:.2f}" if each else "" for each in per_page),
-            spread(taken, "per_s", 0),
+            f"{median(taken, 'per_s'):.1f}",
             *(f"{each:.1f}" for each in latency),
         )
     return table
