@@ -130,9 +130,11 @@ def _watch_messages(watch: Stopwatch) -> None:
     """What gRPC is given to make bytes of messages and back, on both sides."""
     made, opened = grpc.unary_unary_rpc_method_handler, grpc.aio._channel.Channel.unary_unary
 
-    def handler(behaviour: Any, request_deserializer: Any = None, response_serializer: Any = None) -> Any:
-        both = (each and watch.timed(MESSAGES, each) for each in (request_deserializer, response_serializer))
-        return made(behaviour, *both)
+    def messages(convert: Any) -> Any:
+        return convert and watch.timed(MESSAGES, convert)
+
+    def handler(behavior: Any, request_deserializer: Any = None, response_serializer: Any = None) -> Any:
+        return made(behavior, messages(request_deserializer), messages(response_serializer))
 
     def unary_unary(
         self: Any,
@@ -142,8 +144,7 @@ def _watch_messages(watch: Stopwatch) -> None:
         *more: Any,
         **named: Any,
     ) -> Any:
-        both = (each and watch.timed(MESSAGES, each) for each in (request_serializer, response_deserializer))
-        return opened(self, method, *both, *more, **named)
+        return opened(self, method, messages(request_serializer), messages(response_deserializer), *more, **named)
 
     grpc.unary_unary_rpc_method_handler = handler
     grpc.aio._channel.Channel.unary_unary = unary_unary  # type: ignore[method-assign]

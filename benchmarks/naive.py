@@ -16,6 +16,7 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -26,6 +27,7 @@ from benchmarks.naive_features import Features, User
 from benchmarks.sourcing_loop import Asker, PlainLoop
 from bundles import layout
 from bundles.bundle import Bundle
+from bundles.store import BundleStore
 from features.context import HISTORY_LENGTH, UserContexts
 from features.counters import HOUR_MS
 from features.exposures import Exposure
@@ -214,8 +216,6 @@ class Naive:
 
 def open_naive(bundle_root: Path, valkey_url: str) -> Naive:
     """On the active bundle."""
-    from bundles.store import BundleStore
-
     store = BundleStore(bundle_root)
     return Naive(store.open(store.active_version(), None), valkey_url)
 
@@ -224,7 +224,7 @@ def _about(session: onnxruntime.InferenceSession) -> dict[str, str]:
     return session.get_modelmeta().custom_metadata_map
 
 
-def _right_aligned(column_L: NDArray[np.generic], length: int, empty: float) -> NDArray[np.generic]:
+def _right_aligned(column_L: NDArray[Any], length: int, empty: float) -> NDArray[Any]:
     return np.pad(column_L, (length - len(column_L), 0), constant_values=empty)
 
 

@@ -157,7 +157,7 @@ class Features:
         items = self._items
 
         def author_N(row_N: Int64) -> Int64:
-            return items.author_row_M[row_N]
+            return items.author_row_M[row_N].astype(np.int64)
 
         def rate(counts_KA: Float32, place_N: Int64, actions: list[int]) -> Float32:
             counts_NA = counts_KA[place_N]

@@ -140,7 +140,9 @@ def _deep(recipe: Recipe, rows: FittingRows, items: ItemTable, tasks: tuple[str,
             ]
             return torch.cat(outputs)
 
-    _spread([tower[-1].weight for tower in model.mixture.towers.towers], logits)
+    _spread(
+        [parameter for name, parameter in model.mixture.towers.named_parameters() if name.endswith("2.weight")], logits
+    )
     _start_at_rates(model, logits, tasks)
     return TrainedRerank(model, _calibrated(logits()), embeddings, tasks, {}, ())
 

@@ -71,7 +71,7 @@ class Cascade:
 
 
 @asynccontextmanager
-async def started(stack: AsyncExitStack, config: Any, build: Any, telemetry: MemoryTelemetry) -> AsyncIterator[str]:
+async def started(config: Any, build: Any, telemetry: MemoryTelemetry) -> AsyncIterator[str]:
     server = ServerHandle(config, build(config, telemetry), telemetry)
     await server.start()
     try:
@@ -90,11 +90,11 @@ async def cascade(
         users = sorted(key.decode()[len("explore:{") : -1] for key in client.scan_iter("explore:{*}"))
         kwargs = client.connection_pool.connection_kwargs
     where = f"unix://{kwargs['path']}" if "path" in kwargs else f"redis://{kwargs['host']}:{kwargs['port']}/0"
-    shared = {"listen": "127.0.0.1:0", "bundle_root": trained.bundles().root, "drain_s": 0.01}
+    shared: dict[str, Any] = {"listen": "127.0.0.1:0", "bundle_root": trained.bundles().root, "drain_s": 0.01}
     telemetry, runs = MemoryTelemetry(), Counter[str]()
     async with AsyncExitStack() as stack:
         addresses = {
-            name: await stack.enter_async_context(started(stack, config(**shared), root.build, telemetry))
+            name: await stack.enter_async_context(started(config(**shared), root.build, telemetry))
             for name, config, root in (
                 ("retrieval_address", RetrievalConfig, retrieval_root),
                 ("prerank_address", PrerankConfig, prerank_root),
@@ -102,9 +102,9 @@ async def cascade(
                 ("rerank_address", RerankConfig, rerank_root),
             )
         }
-        patient = {"deadline_s": 30.0, "state_timeout_s": 10.0, "clock": "data", "valkey_url": where}
-        config = GatewayConfig(**shared, **patient, **addresses)  # type: ignore[arg-type]
-        address = await stack.enter_async_context(started(stack, config, gateway_root.build, telemetry))
+        patient: dict[str, Any] = {"deadline_s": 30.0, "state_timeout_s": 10.0, "clock": "data", "valkey_url": where}
+        config = GatewayConfig(**shared, **patient, **addresses)
+        address = await stack.enter_async_context(started(config, gateway_root.build, telemetry))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         _count_runs(monkeypatch, runs)
         made = Cascade(ExploreServiceStub(channel), telemetry, runs, valkey, users)
@@ -114,13 +114,16 @@ async def cascade(
 
 def _count_runs(monkeypatch: pytest.MonkeyPatch, runs: Counter[str]) -> None:
     session = onnxruntime.InferenceSession
-    for name in ("run", "run_with_iobinding", "run_with_ort_values"):
 
-        def counted(self: Any, *args: Any, _run: Any = getattr(session, name), **kwargs: Any) -> Any:
+    def counted(run: Any) -> Any:
+        def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
             runs[self.get_modelmeta().custom_metadata_map["stage"]] += 1
-            return _run(self, *args, **kwargs)
+            return run(self, *args, **kwargs)
 
-        monkeypatch.setattr(session, name, counted)
+        return counting
+
+    for name in ("run", "run_with_iobinding", "run_with_ort_values"):
+        monkeypatch.setattr(session, name, counted(getattr(session, name)))
 
 
 async def test_a_page_takes_four_calls_three_graph_runs_one_read_and_one_write(cascade: Cascade) -> None:
