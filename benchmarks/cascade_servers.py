@@ -34,7 +34,7 @@ STAGES = {
 # Nothing may be skipped on a busy machine: a page that lost a stage costs less than a whole one.
 _PATIENT = {"DEADLINE_S": str(DEADLINE_S), "STATE_TIMEOUT_S": "2"}
 _GRACE_S = 60.0  # a phase that takes so much longer than it should has hung
-_READY_S = 60.0
+_READY_S = 150.0
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,23 @@ def five_services(
     sockets: bool = False,
     watched: Path | None = None,
     one_by_one: bool = False,
+    replicas: int = 1,
 ) -> Iterator[Server]:
     """The cascade as `explore up` starts it, but for the Valkey, which it shares with all others.
 
     `one_by_one`: each service starts when the one before is ready, and its time is taken. With `watched`, each service leaves
-    there what benchmarks/cascade_seams.py measured.
+    there what benchmarks/cascade_seams.py measured. `replicas`: of every stage, behind one gateway.
     """
     with tempfile.TemporaryDirectory(prefix="explore-cascade-") as directory:
         scratch, ports = Path(directory), Ports.free()
+        hosts = [ports, *(Ports.free() for _ in range(1, replicas))]
         addresses = {
-            service: f"unix:{scratch}/{service}.sock" if sockets and service != "gateway" else ports.address(service)
+            service: [
+                f"unix:{scratch}/{service}-{number}.sock" if sockets else host.address(service)
+                for number, host in enumerate(hosts if service in STAGES else hosts[:1])
+            ]
             for service in SERVICES
         }
-        if sockets:
-            addresses["gateway"] = f"unix:{scratch}/gateway.sock"
         plan = StackPlan(
             bundle_root=reference.bundle_root,
             user_state=scratch,
@@ -83,27 +86,27 @@ def five_services(
             takedown_file=scratch / "takedowns.txt",
             settings={**_PATIENT, **(settings or {})},
         )
-        started, start_s, ready_s = list[Process](), dict[str, float](), dict[str, float]()
+        started, ready_s = dict[str, Process](), dict[str, float]()
         try:
-            for service in SERVICES:
-                own = {**plan.environment(service), "EXPLORE_LISTEN": addresses[service]}
+            for service, address in [(name, each) for name, own in addresses.items() for each in own]:
+                own = {**plan.environment(service), "EXPLORE_LISTEN": address}
                 if service == "gateway":
-                    own |= {f"EXPLORE_{name}": addresses[stage] for stage, name in STAGES.items()}
+                    own |= {f"EXPLORE_{name}": ",".join(addresses[stage]) for stage, name in STAGES.items()}
                     own["EXPLORE_VALKEY_URL"] = valkey_url
-                start_s[service] = time.perf_counter()
+                start_s = time.perf_counter()
                 module = [service]
                 if watched is not None:
                     module = ["benchmarks.cascade_seams", service, str(watched / f"{service}.json")]
                 command = [sys.executable, "-m", *module]
-                started.append(processes.start(service, command, scratch / f"{service}.log", own))
+                started[address] = processes.start(service, command, scratch / f"{service}.log", own)
                 if one_by_one:
-                    stacks.wait_ready(started[-1], addresses[service])
-                    ready_s[service] = time.perf_counter() - start_s[service]
-            for process in started:
-                stacks.wait_ready(process, addresses[process.name])
-            yield Server([addresses["gateway"]], tuple(started), ready_s)
+                    stacks.wait_ready(started[address], address)
+                    ready_s[service] = time.perf_counter() - start_s
+            for address, process in started.items():
+                stacks.wait_ready(process, address)
+            yield Server(addresses["gateway"], tuple(started.values()), ready_s)
         finally:
-            processes.stop(list(reversed(started)), stacks.STOP_GRACE_S)
+            processes.stop(list(reversed(started.values())), stacks.STOP_GRACE_S)
 
 
 @contextmanager

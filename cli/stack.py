@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -117,6 +117,7 @@ class StackPlan:
     query_directory: Path | None = None  # further queries, by name
     experiments_file: Path | None = None  # other settings for a share of the users; need not exist
     funnel_log: Path | None = None  # where the gateway logs a sample of its requests; None for stacks that log nothing
+    colocated: tuple[str, ...] = ()  # services that share a process; the others have one each
     settings: Mapping[str, str] = field(
         default_factory=dict
     )  # further EXPLORE_ settings of all services, without the prefix
@@ -162,7 +163,10 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
             wait_for_valkey(client, started[0])
             load_users(client)
         for service in SERVICES:
-            started.append(launch(service, plan.run / "logs" / f"{service}.log", plan.environment(service)))
+            if service not in plan.colocated:
+                started.append(launch(service, plan.run / "logs" / f"{service}.log", plan.environment(service)))
+        if plan.colocated:
+            started += launch_together(plan)
         for process in started[1:]:
             wait_ready(process, plan.ports.address(process.name))
             say(f"{process.name:<14} ready on {plan.ports.address(process.name)}")
@@ -269,6 +273,18 @@ def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
 def launch(service: str, log: Path, settings: Mapping[str, str]) -> Process:
     """Starts one service with the EXPLORE_ variables in `settings`; it is not ready yet."""
     return processes.start(service, [sys.executable, "-m", service], log, settings)
+
+
+def launch_together(plan: StackPlan) -> list[Process]:
+    """Starts the services that share a process, and returns that process under each of their names."""
+    settings: dict[str, str] = {}
+    for service in plan.colocated:
+        own = plan.environment(service)
+        listen = own.pop("EXPLORE_LISTEN")
+        settings |= own | {f"EXPLORE_{service.removesuffix('_svc').upper()}_LISTEN": listen}
+    settings["EXPLORE_SERVICES"] = json.dumps(plan.colocated)
+    process = launch("colocated", plan.run / "logs" / "colocated.log", settings)
+    return [replace(process, name=service) for service in plan.colocated]
 
 
 def start_valkey(directory: Path, port: int, log: Path) -> Process:

@@ -42,7 +42,7 @@ from protos.explore.v1 import feed_pb2, feedback_pb2
 from protos.explore.v1.feed_pb2_grpc import add_ExploreServiceServicer_to_server
 from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_server
 from serving.bundle_follower import BundleFollower, Source
-from serving.channels import RankingClient, RetrievalClient, StageConnection
+from serving.channels import OpenChannel, RankingClient, RetrievalClient, StageConnection, open_channel
 from serving.errors import ConfigError
 from serving.holder import Holder
 from serving.items import open_items
@@ -61,8 +61,8 @@ _log = logging.getLogger(__name__)
 class Gateway:
     """Channels, state client and the pipeline of the current bundle."""
 
-    def __init__(self, config: GatewayConfig) -> None:
-        self._config = config
+    def __init__(self, config: GatewayConfig, open_channel: OpenChannel) -> None:
+        self._config, self._open_channel = config, open_channel
         self._valkey = valkey.asyncio.from_url(config.valkey_url)
         self._store = UserStateStore(self._valkey, config.exposure_memory_s)
         writes = DurableWrites(self._valkey, config.feedback_durability, config.feedback_timeout_s)
@@ -179,7 +179,8 @@ class Gateway:
         return [Endpoint(at.stage, *endpoint) for at in self._connections for endpoint in at.replicas.endpoints()]
 
     def _connect(self, stage: str, addresses: str) -> StageConnection:
-        connection = StageConnection(stage, addresses, self._config.calls, self._config.max_message_bytes)
+        config = self._config
+        connection = StageConnection(stage, addresses, config.calls, config.max_message_bytes, self._open_channel)
         self._connections.append(connection)
         return connection
 
@@ -190,9 +191,9 @@ class Gateway:
         await asyncio.gather(self._valkey.aclose(), *(connection.close() for connection in self._connections))
 
 
-def build(config: GatewayConfig, telemetry: Telemetry) -> Service:
-    """The gateway as a service."""
-    return Gateway(config).service()
+def build(config: GatewayConfig, telemetry: Telemetry, open_channel: OpenChannel = open_channel) -> Service:
+    """The gateway as a service. `open_channel` opens its channels to stages."""
+    return Gateway(config, open_channel).service()
 
 
 if __name__ == "__main__":

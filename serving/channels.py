@@ -54,10 +54,20 @@ def open_channel(address: str, max_message_bytes: int = 16 * 1024 * 1024) -> grp
     )
 
 
+OpenChannel = Callable[..., grpc.aio.Channel]  # `open_channel`, or what knows of nearer servers
+
+
 class StageConnection:
     """Everything between a client and the replicas of one stage. Must be made inside the event loop, and closed."""
 
-    def __init__(self, stage: str, addresses: str, policy: CallPolicy, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        stage: str,
+        addresses: str,
+        policy: CallPolicy,
+        max_message_bytes: int,
+        open_channel: OpenChannel = open_channel,
+    ) -> None:
         """Raises ValueError unless `addresses` is HOST:PORT, dns:///HOST:PORT or a list of them."""
         self.stage, self.policy = stage, policy
         self.replicas = Replicas(addresses, partial(open_channel, max_message_bytes=max_message_bytes), policy)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -93,6 +93,7 @@ class ServiceConfig(BaseSettings):
 
 
 C = TypeVar("C", bound=ServiceConfig)
+S = TypeVar("S", bound=BaseSettings)
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,13 @@ class Stray:
     suggestion: str | None
 
 
-def load(config_class: type[C]) -> C:
-    """The config from the environment. Raises ConfigError naming every wrong variable, its value and what is allowed."""
+def load(config_class: type[S], **given: Any) -> S:
+    """The config from the environment, but for the fields that are given.
+
+    Raises ConfigError naming every wrong variable, its value and what is allowed.
+    """
     try:
-        return config_class()
+        return config_class(**given)
     except SettingsError as error:
         match = re.search(r'field "(\w+)"', str(error))
         name = variable(match[1]) if match else PREFIX

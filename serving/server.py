@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
@@ -22,6 +23,7 @@ from serving.concurrency import ConcurrencyLimit
 from serving.config import ServiceConfig
 from serving.errors import BindError, StartupError
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
+from serving.local_channel import HandlerRecord, LocalChannel
 from serving.streams import StreamErrorInterceptor
 from serving.telemetry import Telemetry
 
@@ -68,23 +70,20 @@ class ServerHandle:
         self._status = status.Status(", ".join(service.names), service.versions, service.note, service.pin)
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
+        self._outer = [TelemetryInterceptor(telemetry), ErrorInterceptor(), AdmissionInterceptor(doors, service.calls)]
         self._server = grpc.aio.server(
-            interceptors=[
-                TelemetryInterceptor(telemetry),
-                ErrorInterceptor(),
-                AdmissionInterceptor(doors, service.calls),
-                DecodeInterceptor(),
-                StreamErrorInterceptor(),
-            ],
+            interceptors=[*self._outer, DecodeInterceptor(), StreamErrorInterceptor()],
             options=_options(config),
         )
+        self._registered = HandlerRecord(self._server)
         self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Opens the port, or the socket, and begins to load. Raises BindError."""
-        self._service.register(self._server)
+        recording: Any = self._registered
+        self._service.register(recording)
+        status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, recording)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, self._server)
         if self._config.reflection:
             names = (*self._service.names, status.STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
@@ -97,6 +96,13 @@ class ServerHandle:
         await self._server.start()
         _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
         self._loading = asyncio.create_task(self._load_and_follow())
+
+    def local_channel(self) -> LocalChannel:
+        """A channel for callers in this process, past the port. The server must have been started."""
+        handlers = dict(self._registered.handlers)
+        for interceptor in reversed(self._outer):
+            handlers = {method: interceptor.wrap(handler, method) for method, handler in handlers.items()}
+        return LocalChannel(handlers, lambda: self.ready.is_set() and not self._health.shutting_down)
 
     async def stop(self) -> None:
         """NOT_SERVING first; then no new calls, and those that run may end within the drain time."""

@@ -93,7 +93,7 @@ async def cascade(
     shared: dict[str, Any] = {"listen": "127.0.0.1:0", "bundle_root": trained.bundles().root, "drain_s": 0.01}
     telemetry, runs = MemoryTelemetry(), Counter[str]()
     async with AsyncExitStack() as stack:
-        addresses = {
+        addresses: dict[str, Any] = {
             name: await stack.enter_async_context(started(config(**shared), root.build, telemetry))
             for name, config, root in (
                 ("retrieval_address", RetrievalConfig, retrieval_root),

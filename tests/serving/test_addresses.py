@@ -21,7 +21,10 @@ def test_one_address_a_list_and_a_name(written: str, fixed: list[str], names: li
     assert split(written) == (fixed, names)
 
 
-@pytest.mark.parametrize("written", ["", "rank", "rank:99999", "a:1,", "a:1,,b:2", "dns:///rank", "dns://1.1.1.1/a:1", "dns:///unix:/a", "unix:a"])
+@pytest.mark.parametrize(
+    "written",
+    ["", "rank", "rank:99999", "a:1,", "a:1,,b:2", "dns:///rank", "dns://1.1.1.1/a:1", "dns:///unix:/a", "unix:a"],
+)
 def test_anything_else_is_refused_with_what_is_allowed(written: str) -> None:
     with pytest.raises(ValueError, match="must be HOST:PORT or dns:///HOST:PORT"):
         split(written)

@@ -63,7 +63,7 @@ async def test_what_a_killed_server_left_behind_is_in_nobodys_way(tmp_path: Path
 
 
 async def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BindError, match="nowhere/rank.sock"):
+    with pytest.raises(BindError, match=r"nowhere/rank\.sock"):
         await server_on(f"unix:{tmp_path}/nowhere/rank.sock").start()
 
 
