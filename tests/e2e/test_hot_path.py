@@ -1,7 +1,7 @@
 """What a page may cost, counted and not timed: RPCs, runs of a graph, and round trips to Valkey.
 
-All five services, each with its own server on a port of its own, in this process, where their work can be counted; the bundle, the
-graphs and the Valkey are real.
+All five services, each with its own server, in this process, where their work can be counted: called over loopback, or as
+neighbours of one process are (`colocated`). The bundle, the graphs and the Valkey are real.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -27,6 +29,7 @@ import rerank_svc.__main__ as rerank_root
 import retrieval_svc.__main__ as retrieval_root
 from cli import backfill
 from cli.workspace import Workspace
+from colocated.__main__ import Neighbours
 from gateway.config import GatewayConfig
 from prerank_svc.config import PrerankConfig
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
@@ -71,30 +74,46 @@ class Cascade:
 
 
 @asynccontextmanager
-async def started(config: Any, build: Any, telemetry: MemoryTelemetry) -> AsyncIterator[str]:
+async def started(
+    config: Any, build: Any, telemetry: MemoryTelemetry, neighbours: Neighbours | None
+) -> AsyncIterator[str]:
     server = ServerHandle(config, build(config, telemetry), telemetry)
     await server.start()
     try:
         await server.ready.wait()
-        yield f"127.0.0.1:{server.port}"
+        if neighbours is not None:
+            neighbours.add(config, server)
+        yield config.listen if neighbours is not None else f"127.0.0.1:{server.port}"
     finally:
         await server.stop()
 
 
-@pytest.fixture
+@pytest.fixture(params=["loopback", "colocated"])
 async def cascade(
-    trained: Workspace, valkey: Valkey, valkey_server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    trained: Workspace,
+    valkey: Valkey,
+    valkey_server: ValkeyServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Cascade]:
+    neighbours = Neighbours() if request.param == "colocated" else None
     with SyncValkey(**valkey_server.connection_kwargs) as client:
         backfill.load_users(client, trained.current_dataset(), lambda done, total: None)
         users = sorted(key.decode()[len("explore:{") : -1] for key in client.scan_iter("explore:{*}"))
         kwargs = client.connection_pool.connection_kwargs
     where = f"unix://{kwargs['path']}" if "path" in kwargs else f"redis://{kwargs['host']}:{kwargs['port']}/0"
-    shared: dict[str, Any] = {"listen": "127.0.0.1:0", "bundle_root": trained.bundles().root, "drain_s": 0.01}
+    shared: dict[str, Any] = {"bundle_root": trained.bundles().root, "drain_s": 0.01}
+
+    def listen(service: str) -> str:
+        return "127.0.0.1:0" if neighbours is None else f"unix:{tmp_path}/{service}.sock"
+
     telemetry, runs = MemoryTelemetry(), Counter[str]()
     async with AsyncExitStack() as stack:
         addresses: dict[str, Any] = {
-            name: await stack.enter_async_context(started(config(**shared), root.build, telemetry))
+            name: await stack.enter_async_context(
+                started(config(listen=listen(name), **shared), root.build, telemetry, neighbours)
+            )
             for name, config, root in (
                 ("retrieval_address", RetrievalConfig, retrieval_root),
                 ("prerank_address", PrerankConfig, prerank_root),
@@ -103,8 +122,11 @@ async def cascade(
             )
         }
         patient: dict[str, Any] = {"deadline_s": 30.0, "state_timeout_s": 10.0, "clock": "data", "valkey_url": where}
-        config = GatewayConfig(**shared, **patient, **addresses)
-        address = await stack.enter_async_context(started(config, gateway_root.build, telemetry))
+        config = GatewayConfig(listen=listen("gateway"), **shared, **patient, **addresses)
+        build = gateway_root.build
+        if neighbours is not None:
+            build = partial(build, open_channel=neighbours.open_channel)
+        address = await stack.enter_async_context(started(config, build, telemetry, neighbours))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         _count_runs(monkeypatch, runs)
         made = Cascade(ExploreServiceStub(channel), telemetry, runs, valkey, users)
