@@ -2,8 +2,8 @@
 
 `python -m benchmarks.cascade [--quick] [--floors-only] [--profile BATCH] [--set NAME=VALUE] [--cache DIR]`. The reference job,
 which the benchmark makes by itself (benchmarks/reference.py), is served by a naive process, by our stages in one process (alone and
-in batches), by the same behind one server per core, and by the five services over loopback and over sockets. All take turns in one
-run, asked by the same client; CPU time is that of all server processes together, Valkey's included.
+in batches), by the same behind one server per core, and by the five services: over loopback, over sockets, and hosted in one process. All take
+turns in one run, asked by the same client; CPU time is that of all server processes together, Valkey's included.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.cascade_checks import checks_of, floor_checks
 from benchmarks.cascade_floors import Sample, open_floors
 from benchmarks.cascade_pages import compared_floors, compared_servers
 from benchmarks.cascade_seams import PARTS, REST, VALKEY
-from benchmarks.cascade_servers import Client, Server, five_services, monoliths
+from benchmarks.cascade_servers import Client, Server, five_services, monoliths, one_process
 from benchmarks.cascade_ways import (
     BATCH,
     BATCHED,
@@ -35,6 +35,7 @@ from benchmarks.cascade_ways import (
     MONOLITH,
     OURS,
     SOCKETS,
+    TOGETHER,
     Way,
     closed,
     closed_loops,
@@ -133,10 +134,11 @@ def _everything(job: Job, lengths: Lengths, settings: dict[str, str], bars: Step
             floors = stack.enter_context(open_floors(job.reference, job.valkey_url, job.valkey_pid, counts))
             cascade = stack.enter_context(five_services(job.reference, job.valkey_url, settings, one_by_one=True))
             sockets = stack.enter_context(five_services(job.reference, job.valkey_url, settings, sockets=True))
+            together = stack.enter_context(one_process(job.reference, job.valkey_url, settings))
             monolith = stack.enter_context(monoliths(job.reference, job.valkey_url, CORES))
             client = Client(job.users, directory, job.valkey_pid)
             stack.callback(client.close)
-        servers = {CASCADE: cascade, SOCKETS: sockets, MONOLITH: monolith}
+        servers = {CASCADE: cascade, SOCKETS: sockets, TOGETHER: together, MONOLITH: monolith}
         with bars.step("comparing pages"):
             last = job.users[-lengths.compared_servers :]
             same = compared_servers(client, servers, floors, last, job.valkey_url)

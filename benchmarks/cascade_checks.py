@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.cascade_tables import median
-from benchmarks.cascade_ways import BATCHED, CASCADE, MONOLITH, NAIVE, OURS, SOCKETS, closed, opened
+from benchmarks.cascade_ways import BATCHED, CASCADE, MONOLITH, NAIVE, OURS, SOCKETS, TOGETHER, closed, opened
 from benchmarks.report import Check, at_least, at_most
 
 CPU_RATIO, THROUGHPUT_RATIO, FLOOR_RATIO = 1.25, 0.85, 2.0
@@ -44,7 +44,7 @@ def checks_of(figures: Mapping[str, Any]) -> list[Check]:
     alone_ms, loaded_ms = latency(closed(CASCADE, 1), "p50"), latency(opened(CASCADE, 0.8), "p99")
     asked = sum(each["requests"] + sum(each["lost"].values()) for taken in _served(samples) for each in taken)
     lost = sum(sum(each["lost"].values()) for taken in _served(samples) for each in taken)
-    pages = [figures["pages"][name] for name in (CASCADE, SOCKETS, MONOLITH)]
+    pages = [figures["pages"][name] for name in (CASCADE, SOCKETS, TOGETHER, MONOLITH)]
     return [
         at_most(
             "server CPU per page, cascade / our floor in batches",

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -66,7 +66,7 @@ def five_services(
     there what benchmarks/cascade_seams.py measured. `replicas`: of every stage, behind one gateway.
     """
     with tempfile.TemporaryDirectory(prefix="explore-cascade-") as directory:
-        scratch, ports = Path(directory), Ports.free()
+        scratch, ports = Path(directory), _ports(valkey_url)
         hosts = [ports, *(Ports.free() for _ in range(1, replicas))]
         addresses = {
             service: [
@@ -75,24 +75,13 @@ def five_services(
             ]
             for service in SERVICES
         }
-        plan = StackPlan(
-            bundle_root=reference.bundle_root,
-            user_state=scratch,
-            run=scratch,
-            ports=ports,
-            dataset="reference",
-            clock="data",
-            igql_file=reference.igql_file,
-            takedown_file=scratch / "takedowns.txt",
-            settings={**_PATIENT, **(settings or {})},
-        )
+        plan = _plan(reference, ports, scratch, settings)
         started, ready_s = dict[str, Process](), dict[str, float]()
         try:
             for service, address in [(name, each) for name, own in addresses.items() for each in own]:
                 own = {**plan.environment(service), "EXPLORE_LISTEN": address}
                 if service == "gateway":
                     own |= {f"EXPLORE_{name}": ",".join(addresses[stage]) for stage, name in STAGES.items()}
-                    own["EXPLORE_VALKEY_URL"] = valkey_url
                 start_s = time.perf_counter()
                 module = [service]
                 if watched is not None:
@@ -107,6 +96,21 @@ def five_services(
             yield Server(addresses["gateway"], tuple(started.values()), ready_s)
         finally:
             processes.stop(list(reversed(started.values())), stacks.STOP_GRACE_S)
+
+
+@contextmanager
+def one_process(reference: Reference, valkey_url: str, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """The five services as `explore up --colocate all` starts them."""
+    with tempfile.TemporaryDirectory(prefix="explore-cascade-") as directory:
+        ports = _ports(valkey_url)
+        plan = replace(_plan(reference, ports, Path(directory), settings), colocated=SERVICES)
+        started = stacks.launch_together(plan)
+        try:
+            for process in started:
+                stacks.wait_ready(process, ports.address(process.name))
+            yield Server([ports.address("gateway")], (started[0],))
+        finally:
+            processes.stop(started[:1], stacks.STOP_GRACE_S)
 
 
 @contextmanager
@@ -181,6 +185,25 @@ class Client:
         if not line:
             raise RuntimeError("the client ended, or did not end its phase")
         return dict(json.loads(line))
+
+
+def _ports(valkey_url: str) -> Ports:
+    """Free ones, but that of the Valkey that runs already."""
+    return replace(Ports.free(), valkey=int(valkey_url.rsplit(":", 1)[1].partition("/")[0]))
+
+
+def _plan(reference: Reference, ports: Ports, scratch: Path, settings: Mapping[str, str] | None) -> StackPlan:
+    return StackPlan(
+        bundle_root=reference.bundle_root,
+        user_state=scratch,
+        run=scratch,
+        ports=ports,
+        dataset="reference",
+        clock="data",
+        igql_file=reference.igql_file,
+        takedown_file=scratch / "takedowns.txt",
+        settings={**_PATIENT, **(settings or {})},
+    )
 
 
 def _wait_connected(address: str, process: Process) -> None:

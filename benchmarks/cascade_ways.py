@@ -10,7 +10,7 @@ from benchmarks.cascade_worker import Load
 from cli.progress import Steps
 
 NAIVE, OURS, BATCHED = "naive floor", "our floor", "our floor, in batches"
-MONOLITH, CASCADE, SOCKETS = "monolith", "cascade", "cascade, sockets"
+MONOLITH, CASCADE, SOCKETS, TOGETHER = "monolith", "cascade", "cascade, sockets", "cascade, one process"
 BATCH = 8
 
 Way = Callable[[], Sample]
