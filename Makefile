@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 # OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: up setup test lint types protos proto-lint proto-drift imports format clean
+.PHONY: up setup bench test lint types protos proto-lint proto-drift imports format clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it
 	@$(BIN)/explore --home $(VAR) quickstart
@@ -29,6 +29,10 @@ $(STAMP): pyproject.toml
 test: setup  ## real servers, real Valkey, real ONNX sessions
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not stack"
 	$(BIN)/python -m pytest -m stack
+
+bench: setup  ## what a page costs, and how that grows; makes its own data, takes about an hour the first time
+	$(BIN)/python -m benchmarks.cascade
+	$(BIN)/python -m benchmarks.scaling
 
 lint: setup
 	$(BIN)/ruff check .

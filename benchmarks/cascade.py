@@ -2,8 +2,8 @@
 
 `python -m benchmarks.cascade [--quick] [--floors-only] [--profile BATCH] [--set NAME=VALUE] [--cache DIR]`. The reference job,
 which the benchmark makes by itself (benchmarks/reference.py), is served by a naive process, by our stages in one process (alone and
-in batches), by the same behind one server per core, and by the five services: over loopback, over sockets, and hosted in one process. All take
-turns in one run, asked by the same client; CPU time is that of all server processes together, Valkey's included.
+in batches), by the same behind one server per core, and by the five services: over loopback, over sockets, and hosted in one
+process. All take turns in one run, asked by the same client; CPU time is that of all server processes, Valkey's included.
 """
 
 from __future__ import annotations

@@ -25,18 +25,18 @@ def median(samples: Samples, name: str) -> float:
     return statistics.median(sample[name] for sample in samples)
 
 
-def spread(samples: Samples, name: str, digits: int = 2) -> str:
-    """Median with the least and the most."""
+def spread(samples: Samples, name: str) -> str:
+    """The least and the most."""
     values = [sample[name] for sample in samples]
-    return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
+    return f"{min(values):.1f} to {max(values):.1f}"
 
 
 def ways_table(samples: Mapping[str, Samples], yardstick: str) -> Table:
     """What a page costs each way."""
-    table = Table(title="A page: median, and least and most, of the repeats", box=box.SIMPLE_HEAD)
-    columns = ("", "CPU ms", f"x {yardstick}", "Valkey", "client", "pages/s", "p50 ms", "p99 ms")
+    table = Table(title=f"A page, medians of repeats; x: CPU time over that of {yardstick}", box=box.SIMPLE_HEAD)
+    columns = ("", "CPU ms", "of repeats", "x", "Valkey", "client", "pages/s", "p50 ms", "p99 ms")
     for column in columns:
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
     base = median(samples[yardstick], "cpu_ms")
     for name, taken in samples.items():
         per_page = [
@@ -46,11 +46,12 @@ def ways_table(samples: Mapping[str, Samples], yardstick: str) -> Table:
         latency = [statistics.median(each["ms"][at] for each in taken) for at in ("p50", "p99")]
         table.add_row(
             name,
+            f"{median(taken, 'cpu_ms'):.1f}",
             spread(taken, "cpu_ms"),
             f"{median(taken, 'cpu_ms') / base:.2f}",
             *(f"{each:.2f}" if each else "" for each in per_page),
             f"{median(taken, 'per_s'):.1f}",
-            *(f"{each:.1f}" for each in latency),
+            *(f"{each:.0f}" if each >= 100 else f"{each:.1f}" for each in latency),
         )
     return table
 
