@@ -60,6 +60,7 @@ _WIRE = (
     ("serving.wire.joining", "RetrieveJoining.part", JOINING),
 )
 _FLOOR = (("benchmarks.floor", "select", SELECTION), ("benchmarks.floor", "compose", PAGE))
+SEAMS = (*_SHARED, *_GATEWAY, *_WIRE, *_FLOOR)
 _SERVICES = {
     "gateway": ("gateway.config", "GatewayConfig"),
     "retrieval_svc": ("retrieval_svc.config", "RetrievalConfig"),
@@ -118,11 +119,18 @@ def watch_services(watch: Stopwatch) -> None:
     _watch_waiting(watch)
 
 
-def _replace(watch: Stopwatch, module: str, name: str, part: str) -> None:
+def find(module: str, name: str) -> tuple[Any, str]:
+    """The module or class that a seam is in, and its name there. Raises AttributeError for one that is gone."""
     owner: Any = importlib.import_module(module)
     *classes, name = name.split(".")
     for each in classes:
         owner = getattr(owner, each)
+    getattr(owner, name)
+    return owner, name
+
+
+def _replace(watch: Stopwatch, module: str, name: str, part: str) -> None:
+    owner, name = find(module, name)
     setattr(owner, name, watch.timed(part, getattr(owner, name)))
 
 

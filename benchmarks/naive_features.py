@@ -104,9 +104,8 @@ class Features:
             return value if value >= 0 else np.nan
 
         def age_days(user: User, row_N: Int64) -> float:
-            return known(int(user.contexts.registered_at_ms_B[0])) and (
-                (user.now_ms - user.contexts.registered_at_ms_B[0]) / DAY_MS
-            )
+            registered_ms = int(user.contexts.registered_at_ms_B[0])
+            return max(user.now_ms - registered_ms, 0) / DAY_MS if registered_ms >= 0 else np.nan
 
         def hours_since_action(user: User, row_N: Int64) -> float:
             return user.age_ms_L[-1] / HOUR_MS if len(user.age_ms_L) else np.nan
