@@ -32,7 +32,7 @@ STAGES = {
     "rerank_svc": "RERANK_ADDRESS",
 }
 # Nothing may be skipped on a busy machine: a page that lost a stage costs less than a whole one.
-_PATIENT = {"DEADLINE_S": str(DEADLINE_S), "STATE_TIMEOUT_S": "2"}
+_PATIENT = {"DEADLINE_S": str(DEADLINE_S), "STATE_TIMEOUT_S": "2", "QUEUE_WAIT_SHARE": "1"}
 _GRACE_S = 60.0  # a phase that takes so much longer than it should has hung
 _READY_S = 150.0
 

@@ -45,7 +45,10 @@ async def running(answer: Answer = hello, **settings: Any) -> AsyncIterator[tupl
 
 
 def connected(server: ServerHandle) -> StageConnection:
-    return StageConnection("rank", "10.0.0.1:1", CallPolicy(), 1 << 20, lambda *_, **__: server.local_channel())  # type: ignore[arg-type, return-value]
+    def open_channel(address: str, max_message_bytes: int) -> Any:
+        return server.local_channel()
+
+    return StageConnection("rank", "10.0.0.1:1", CallPolicy(), 1 << 20, open_channel)
 
 
 async def statuses(server: ServerHandle, request: RankRequest, timeout_s: float = 5.0) -> list[Any]:
@@ -54,8 +57,9 @@ async def statuses(server: ServerHandle, request: RankRequest, timeout_s: float 
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as network:
         for channel in (server.local_channel(), network):
             with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await RankingServiceStub(channel).Rank(request, timeout=timeout_s)  # type: ignore[arg-type]
-            trailing = dict(failed.value.trailing_metadata() or ())
+                await RankingServiceStub(channel).Rank(request, timeout=timeout_s)
+            metadata: Any = failed.value.trailing_metadata() or ()
+            trailing: dict[str, str] = dict(metadata)
             found.append((failed.value.code(), failed.value.details(), trailing.get(PUSHBACK)))
     return found
 
@@ -130,7 +134,7 @@ async def test_a_caller_that_goes_away_takes_the_work_along() -> None:
         raise AssertionError
 
     async with running(hangs) as (server, _):
-        call = RankingServiceStub(server.local_channel()).Rank(RankRequest(), timeout=5)  # type: ignore[arg-type]
+        call = RankingServiceStub(server.local_channel()).Rank(RankRequest(), timeout=5)
         task = asyncio.ensure_future(call)
         await began.wait()
         task.cancel()
@@ -145,7 +149,7 @@ async def test_what_the_door_sheds_is_shed_here_too() -> None:
         return RankResponse()
 
     async with running(slow, limit_floor=1, limit_ceiling=1, queue_length=0) as (server, _):
-        stub = RankingServiceStub(server.local_channel())  # type: ignore[arg-type]
+        stub = RankingServiceStub(server.local_channel())
         first = asyncio.ensure_future(stub.Rank(RankRequest(), timeout=5))
         await asyncio.sleep(0)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -158,7 +162,7 @@ async def test_what_the_door_sheds_is_shed_here_too() -> None:
 async def test_a_server_that_stops_is_down_for_its_callers() -> None:
     async with running() as (server, _):
         connection = connected(server)
-        status = await StatusServiceStub(server.local_channel()).GetStatus(GetStatusRequest(), timeout=5)  # type: ignore[arg-type]
+        status = await StatusServiceStub(server.local_channel()).GetStatus(GetStatusRequest(), timeout=5)
         assert status.not_ready_reason == ""
         assert connection.replicas.usable() == 1
     assert connection.replicas.usable() == 0
