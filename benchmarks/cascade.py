@@ -68,7 +68,7 @@ class Lengths:
     two_processes: bool
 
 
-FULL_LENGTHS, QUICK_LENGTHS = Lengths(6.0, 5, 2_000, 400, True), Lengths(0.8, 2, 100, 20, False)
+FULL_LENGTHS, QUICK_LENGTHS = Lengths(6.0, 5, 2_000, 400, True), Lengths(0.5, 2, 60, 16, False)
 
 
 @dataclass(frozen=True)
