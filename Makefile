@@ -17,7 +17,7 @@ BUILD_ARGS  := EXTRAS PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_TRUST
 # OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: up setup load test lint types protos proto-lint proto-drift imports audit sbom format images clean
+.PHONY: up setup bench load test lint types protos proto-lint proto-drift imports audit sbom format images clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it
 	@$(BIN)/explore --home $(VAR) quickstart
@@ -45,6 +45,10 @@ load: setup  ## requests at RATE a second for DURATION seconds on the stack at H
 test: setup  ## real servers, real Valkey, real ONNX sessions
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not stack"
 	$(BIN)/python -m pytest -m stack
+
+bench: setup  ## what a page costs, and how that grows; makes its own data, takes about an hour the first time
+	$(BIN)/python -m benchmarks.cascade
+	$(BIN)/python -m benchmarks.scaling
 
 lint: setup
 	$(BIN)/ruff check .

@@ -112,12 +112,17 @@ class PlainLoop:
 
     def answer(self, asker: Asker, count: int) -> list[Media]:
         """The whole job."""
+        return [each for each, _, _ in self.candidates(asker, count)]
+
+    def candidates(self, asker: Asker, count: int) -> list[tuple[Media, int, Account | None]]:
+        """The same with the number of the source that brought each, and the account that led to it."""
         avoided = self._avoided(asker)
         eligible = self._eligible(asker, avoided)
         seeds = self._seeds(asker, avoided)
         turn = count * _READ_AHEAD
+        published, seed_of = self._published(seeds, avoided, eligible)
         ranked = [
-            self._published(seeds, avoided, eligible),
+            published,
             _ranked(eligible, [(score, seed.posted[:_ENGAGED]) for seed, score in seeds]),
             [],
             self._sampled(asker, eligible),
@@ -130,13 +135,19 @@ class PlainLoop:
                 all_given and len(rows) > most for rows, most, all_given in zip(ranked, read, gave_all, strict=True)
             ]
             if not any(short):
-                return mixed
+                return [(each, source, self._seed(each, source, seed_of)) for source, each in mixed]
             turn *= _FURTHER
 
     def published(self, asker: Asker, count: int) -> list[Media]:
         """The published program alone."""
         avoided = self._avoided(asker)
-        return self._published(self._seeds(asker, avoided), avoided, self._eligible(asker, avoided))[:count]
+        return self._published(self._seeds(asker, avoided), avoided, self._eligible(asker, avoided))[0][:count]
+
+    def _seed(self, media: Media, source: int, seed_of: dict[Account, int]) -> Account | None:
+        """Near accounts were found from a seed; what seeds themselves posted leads back to them; the others need none."""
+        if source == 0:
+            return self._accounts[seed_of[media.author]]
+        return media.author if source == 1 else None
 
     def _avoided(self, asker: Asker) -> set[Account]:
         """Muted and blocked accounts, and those that the user lately hid."""
@@ -179,8 +190,13 @@ class PlainLoop:
         strongest = max(kept.values(), default=1.0)
         return [(account, math.sqrt(weight / strongest)) for account, weight in kept.items()]
 
-    def _published(self, seeds: list[tuple[Account, float]], avoided: set[Account], eligible: _Eligible) -> list[Media]:
-        """liked, account_nn, posted_media, filter, rank, diversify_by. The filter's threshold is that of the rules."""
+    def _published(
+        self, seeds: list[tuple[Account, float]], avoided: set[Account], eligible: _Eligible
+    ) -> tuple[list[Media], dict[Account, int]]:
+        """liked, account_nn, posted_media, filter, rank, diversify_by, and the number of the seed that found each author.
+
+        The filter's threshold is that of the rules.
+        """
         started = {seed for seed, _ in seeds}
         found = [
             (-cosine * score, seed.number, account)
@@ -205,7 +221,7 @@ class PlainLoop:
             if turn == len(rounds):
                 rounds.append([])
             rounds[turn].append(each)
-        return [each for one in rounds for each in one]
+        return [each for one in rounds for each in one], seed_of
 
     def _sampled(self, asker: Asker, eligible: _Eligible) -> list[Media]:
         """Some of the newest, drawn by the numbers that the service draws by (retrieval_svc/shuffle.py)."""
@@ -232,8 +248,11 @@ def _ranked(eligible: _Eligible, accounts: list[tuple[float, list[Media]]]) -> l
     return [rows[place] for place in sorted(range(len(rows)), key=scores.__getitem__, reverse=True)]
 
 
-def _mixed(lists: list[list[Media]], count: int) -> tuple[list[Media], list[bool]]:
-    """The mix, and which lists gave everything: a media item goes to the list whose turn comes first, lists are spread evenly."""
+def _mixed(lists: list[list[Media]], count: int) -> tuple[list[tuple[int, Media]], list[bool]]:
+    """The mix, each with the number of its list, and which lists gave everything.
+
+    A media item goes to the list whose turn comes first; lists are spread evenly.
+    """
     weights = _shares_of_one()
     owner: dict[int, tuple[float, int]] = {}
     for number, rows in enumerate(lists):
@@ -245,12 +264,13 @@ def _mixed(lists: list[list[Media]], count: int) -> tuple[list[Media], list[bool
     take = _shares(count, [len(rows) for rows in own])
     heaviest_first = sorted(range(len(weights)), key=lambda number: -weights[number])
     dealt = [
-        ((place + 0.5) / take[number], order, each)
+        ((place + 0.5) / take[number], order, number, each)
         for order, number in enumerate(heaviest_first)
         for place, each in enumerate(own[number][: take[number]])
     ]
     dealt.sort(key=lambda each: each[:2])
-    return [each for _, _, each in dealt], [taken == len(rows) for taken, rows in zip(take, own, strict=True)]
+    mixed = [(number, each) for _, _, number, each in dealt]
+    return mixed, [taken == len(rows) for taken, rows in zip(take, own, strict=True)]
 
 
 def _shares_of_one() -> list[float]:

@@ -107,19 +107,19 @@ def _build(size: Size, directory: Path) -> dict[str, object]:
     threads = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     with steps() as bars:
-        timed = _Timed(bars)
+        timed = Timed(bars)
         with timed.step("accounts and media"):
-            items, cluster_U = _items(size, np.random.default_rng(_SEED))
+            items, cluster_U = make_items(size, np.random.default_rng(_SEED))
             save_items(items, directory / layout.ITEMS)
             np.save(directory / "cluster_U.npy", cluster_U)
         nobody = pl.DataFrame(schema={"user_id": pl.String})
-        quality = write_sourcing(items, _no_events(items), nobody, directory, timed, vectors_until_ms=NOW_MS)
+        quality = write_sourcing(items, no_events(items), nobody, directory, timed, vectors_until_ms=NOW_MS)
     torch.set_num_threads(threads)
     index = quality.account_index
     return {"steps": timed.measured, "index_kind": index.kind, "index_recall": index.recall}
 
 
-class _Timed:
+class Timed:
     """Passes steps on, and measures them."""
 
     def __init__(self, bars: Steps) -> None:
@@ -135,7 +135,7 @@ class _Timed:
         self.measured.append({"step": name, **{key: round(value, 2) for key, value in spent.items()}})
 
 
-def _items(size: Size, draw: np.random.Generator) -> tuple[ItemTable, Int64]:
+def make_items(size: Size, draw: np.random.Generator) -> tuple[ItemTable, Int64]:
     """The item table, and the cluster of every account."""
     accounts, media = size.accounts, size.media
     cluster_U = draw.integers(0, size.clusters, accounts)
@@ -191,7 +191,7 @@ def _vectors(cluster_U: Int64, clusters: int, draw: np.random.Generator) -> NDAr
     return (vector_UE / np.linalg.norm(vector_UE, axis=1, keepdims=True)).astype(np.float32)
 
 
-def _no_events(items: ItemTable) -> EventLog:
+def no_events(items: ItemTable) -> EventLog:
     """The log of a catalogue that nobody acted on: the sources of the job read no list that comes from a log."""
     nothing = pl.DataFrame(schema={"media_id": pl.Int64, "author_id": pl.Int64})
     log = EventLog.from_parts((), 0, (), nothing)

@@ -52,7 +52,7 @@ def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, s
 
 def stop(processes: Sequence[Process], grace_s: float) -> list[Process]:
     """Ends all of them: SIGTERM to all, SIGKILL to those alive after `grace_s`. Returns the ones that had to be killed."""
-    for process in processes:
+    for process in {process.pid: process for process in processes}.values():  # services that share one are told once
         _signal(process, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     stubborn = _wait_until_gone(processes, deadline)

@@ -132,6 +132,7 @@ class StackPlan:
     query_directory: Path | None = None  # further queries, by name
     experiments_file: Path | None = None  # other settings for a share of the users; need not exist
     funnel_log: Path | None = None  # where the gateway logs a sample of its requests; None for stacks that log nothing
+    colocated: tuple[str, ...] = ()  # services that share a process; the others have one each
     settings: Mapping[str, str] = field(
         default_factory=dict
     )  # further EXPLORE_ settings of all services, without the prefix
@@ -181,7 +182,10 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
             wait_for_valkey(client, started[0])
             load_users(client)
         for name in plan.ports.services:
-            started.append(launch(name, plan.run / "logs" / f"{name}.log", plan.environment(name)))
+            if name not in plan.colocated:
+                started.append(launch(name, plan.run / "logs" / f"{name}.log", plan.environment(name)))
+        if plan.colocated:
+            started += launch_together(plan)
         for process in started[1:]:
             wait_ready(process, plan.ports.address(process.name))
             say(f"{process.name:<14} ready on {plan.ports.address(process.name)}")
@@ -288,6 +292,18 @@ def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
 def launch(name: str, log: Path, settings: Mapping[str, str]) -> Process:
     """Starts one service, or a shard of it (SERVICE-NUMBER), with the EXPLORE_ variables in `settings`; it is not ready yet."""
     return processes.start(name, [sys.executable, "-m", name.partition("-")[0]], log, settings)
+
+
+def launch_together(plan: StackPlan) -> list[Process]:
+    """Starts the services that share a process, and returns that process under each of their names."""
+    settings: dict[str, str] = {}
+    for service in plan.colocated:
+        own = plan.environment(service)
+        listen = own.pop("EXPLORE_LISTEN")
+        settings |= own | {f"EXPLORE_{service.removesuffix('_svc').upper()}_LISTEN": listen}
+    settings["EXPLORE_SERVICES"] = json.dumps(plan.colocated)
+    process = launch("colocated", plan.run / "logs" / "colocated.log", settings)
+    return [replace(process, name=service) for service in plan.colocated]
 
 
 def start_valkey(directory: Path, port: int, log: Path) -> Process:

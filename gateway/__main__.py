@@ -47,7 +47,7 @@ from protos.explore.v1.feed_pb2_grpc import add_ExploreServiceServicer_to_server
 from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_server
 from serving.addresses import split_shards
 from serving.bundle_follower import BundleFollower, Source
-from serving.channels import RankingClient, RetrievalClient, StageConnection
+from serving.channels import OpenChannel, RankingClient, RetrievalClient, StageConnection, open_channel
 from serving.errors import ConfigError
 from serving.holder import Holder
 from serving.items import open_items
@@ -67,8 +67,8 @@ _log = logging.getLogger(__name__)
 class Gateway:
     """Channels, state client and the pipeline of the current bundle."""
 
-    def __init__(self, config: GatewayConfig, telemetry: Telemetry) -> None:
-        self._config, self._telemetry = config, telemetry
+    def __init__(self, config: GatewayConfig, telemetry: Telemetry, open_channel: OpenChannel) -> None:
+        self._config, self._telemetry, self._open_channel = config, telemetry, open_channel
         self._valkey = open_client(config.state_url)
         self._store = UserStateStore(self._valkey, config.exposure_memory_s)
         writes = DurableWrites(self._valkey, config.feedback_durability, config.feedback_timeout_s)
@@ -193,7 +193,10 @@ class Gateway:
         return [Endpoint(at.stage, *endpoint) for at in self._connections for endpoint in at.replicas.endpoints()]
 
     def _connect(self, stage: str, addresses: str) -> StageConnection:
-        connection = StageConnection(stage, addresses, self._config.calls, self._config.max_message_bytes, self._tls)
+        config = self._config
+        connection = StageConnection(
+            stage, addresses, config.calls, config.max_message_bytes, self._tls, self._open_channel
+        )
         self._connections.append(connection)
         self._telemetry.watch(lambda: connection_readings(connection))
         return connection
@@ -211,9 +214,9 @@ class Gateway:
         await asyncio.gather(self._valkey.aclose(), *(connection.close() for connection in self._connections))
 
 
-def build(config: GatewayConfig, telemetry: Telemetry) -> Service:
-    """The gateway as a service."""
-    return Gateway(config, telemetry).service()
+def build(config: GatewayConfig, telemetry: Telemetry, open_channel: OpenChannel = open_channel) -> Service:
+    """The gateway as a service. `open_channel` opens its channels to stages."""
+    return Gateway(config, telemetry, open_channel).service()
 
 
 if __name__ == "__main__":

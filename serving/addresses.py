@@ -1,4 +1,4 @@
-"""Where the replicas of a stage are: HOST:PORT, a list of them, or dns:///HOST:PORT for every address behind a name.
+"""Where the replicas of a stage are: HOST:PORT, unix:/PATH, a list of them, or dns:///HOST:PORT for every address behind a name.
 
 A stage in shards has one such text per shard, separated by semicolons.
 """
@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from features.shards import MAX_SHARDS
-from serving.config import check_address
+from serving.config import check_address, check_endpoint
 
 DNS = "dns:///"
 
@@ -21,14 +21,14 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]  # host and port to HOST:P
 
 
 def split(addresses: str) -> tuple[list[str], list[tuple[str, int]]]:
-    """The fixed HOST:PORT, each once, and the names to look up. Raises ValueError that says what is allowed."""
+    """The fixed HOST:PORT and unix:/PATH, each once, and the names to look up. Raises ValueError that says what is allowed."""
     fixed, names = list[str](), list[tuple[str, int]]()
     for part in (part.strip() for part in addresses.split(",")):
         try:
-            address = check_address(part.removeprefix(DNS))
+            address = check_address(part.removeprefix(DNS)) if part.startswith(DNS) else check_endpoint(part)
         except ValueError as error:
             raise ValueError(
-                f"{part!r} must be HOST:PORT or {DNS}HOST:PORT; several are separated by commas"
+                f"{part!r} must be HOST:PORT or {DNS}HOST:PORT or unix:/PATH; several are separated by commas"
             ) from error
         if part.startswith(DNS):
             host, _, port = address.rpartition(":")

@@ -64,11 +64,20 @@ def open_channel(
     return grpc.aio.secure_channel(address, tls.current().channel_credentials(), options=options)
 
 
+OpenChannel = Callable[..., grpc.aio.Channel]  # `open_channel`, or what knows of nearer servers
+
+
 class StageConnection:
     """Everything between a client and the replicas of one stage. Must be made inside the event loop, and closed."""
 
     def __init__(
-        self, stage: str, addresses: str, policy: CallPolicy, max_message_bytes: int, tls: TlsDirectory | None = None
+        self,
+        stage: str,
+        addresses: str,
+        policy: CallPolicy,
+        max_message_bytes: int,
+        tls: TlsDirectory | None = None,
+        open_channel: OpenChannel = open_channel,
     ) -> None:
         """Raises ValueError unless `addresses` is HOST:PORT, dns:///HOST:PORT or a list of them."""
         self.stage, self.policy = stage, policy

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -24,6 +24,8 @@ from serving.errors import ConfigError
 from serving.tls import read_tls
 
 PREFIX = "EXPLORE_"
+UNIX = "unix:"  # in front of the path of a socket: for callers on the same machine
+MAX_SOCKET_PATH = 107  # sun_path of Linux, without its final zero byte
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})")
 _CLOSE = 0.83  # similarity of names: less would take a setting of one service for a misspelt one of another
@@ -64,7 +66,17 @@ def check_otlp(url: str) -> str:
     raise ValueError("must be http://HOST:PORT or https://HOST:PORT, for example http://collector:4317")
 
 
-Address = Annotated[str, AfterValidator(check_address)]
+def check_endpoint(address: str) -> str:
+    """The address if it is HOST:PORT, or unix:PATH of a socket on this machine. Raises ValueError."""
+    path = address.removeprefix(UNIX)
+    if path == address:
+        return check_address(address)
+    if not path.startswith("/") or "," in path or len(path.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(f"must be unix:/PATH, at most {MAX_SOCKET_PATH} bytes of an absolute path without commas")
+    return address
+
+
+Address = Annotated[str, AfterValidator(check_endpoint)]
 Peer = Annotated[str, AfterValidator(_check_peer)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -145,18 +157,20 @@ class ServiceConfig(BaseSettings):
 
 
 C = TypeVar("C", bound=ServiceConfig)
+S = TypeVar("S", bound=BaseSettings)
 
 
-def load(config_class: type[C]) -> C:
-    """The config from the environment. Raises ConfigError naming every wrong variable, its value and what is allowed.
+def load(config_class: type[S], **given: Any) -> S:
+    """The config from the environment, but for the fields that are given.
 
-    A variable that looks like a misspelt one of ours is wrong, too: what somebody set must not be ignored.
+    Raises ConfigError naming every wrong variable, its value and what is allowed. A variable that looks like a misspelt one of ours
+    is wrong, too: what somebody set must not be ignored.
     """
     complaints = [
         f"{name} is not known, did you mean {close}?" for name, close in strays(config_class).items() if close
     ]
     try:
-        config = config_class()
+        config = config_class(**given)
     except SettingsError as error:
         match = re.search(r'field "(\w+)"', str(error))
         name = variable(match[1]) if match else PREFIX
@@ -173,7 +187,7 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def strays(config_class: type[ServiceConfig]) -> dict[str, str | None]:
+def strays(config_class: type[BaseSettings]) -> dict[str, str | None]:
     """Variables with our prefix that are no setting of this service, and the setting that each looks like.
 
     Those without one are most likely another service's: on one machine, all services share an environment.
@@ -186,7 +200,7 @@ def strays(config_class: type[ServiceConfig]) -> dict[str, str | None]:
     return {name: PREFIX + matches[0] if matches else None for name, matches in close.items()}
 
 
-def _complaint(config_class: type[ServiceConfig], detail: ErrorDetails) -> str:
+def _complaint(config_class: type[BaseSettings], detail: ErrorDetails) -> str:
     problem = detail["msg"].removeprefix("Value error, ")
     if not detail["loc"]:  # a rule about several settings, which it calls by the names of their fields
         return re.sub(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc.aio
 
+from serving import unix_sockets
 from serving.config import ServiceConfig
 from serving.errors import BindError
 from serving.gates import Gate
@@ -22,7 +23,9 @@ class Port:
         self._tls = None if tls is None else TlsDirectory(tls.directory, mutual=tls.peers is not None)
 
     def open(self, server: grpc.aio.Server) -> int:
-        """Adds the port to a server that has not started, and returns its number. Raises BindError."""
+        """Adds the port, or the socket, to a server that has not started, and returns its number. Raises BindError."""
+        if unix_sockets.is_taken(self._listen):  # gRPC would take it away from whoever listens there
+            raise BindError(f"cannot listen on {self._listen}: another server does")
         try:
             if self._tls is None:
                 return server.add_insecure_port(self._listen)

@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import uvloop
 
 from serving import logs
-from serving.config import C, load, strays
+from serving.config import C, ServiceConfig, load, strays
 from serving.errors import ConfigError, StartupError
 from serving.exporting import exported
 from serving.memory import give_back_large_buffers
@@ -22,10 +23,16 @@ from serving.telemetry import MemoryTelemetry, Telemetry
 
 Build = Callable[[C, Telemetry], Service]  # the composition root of a service; called inside the event loop
 
+Part = tuple[Any, Callable[[Any, Telemetry], Service]]  # the config of a service and its `Build`
+
 EXIT_STARTUP = 1
 EXIT_CONFIG = 2
 
 _log = logging.getLogger(__name__)
+
+
+def _ignore(config: ServiceConfig, server: ServerHandle) -> None:
+    """Nobody asked."""
 
 
 def main(config_class: type[C], build: Build[C]) -> int:
@@ -44,26 +51,41 @@ def main(config_class: type[C], build: Build[C]) -> int:
 
 def run(config: C, build: Build[C]) -> int:
     """Serves until SIGTERM or SIGINT. Returns the exit code: 0, 2 if a setting cannot be used after all, 1 if it cannot start."""
+    return run_together([(config, build)])
+
+
+def run_together(parts: Sequence[Part], started: Callable[[ServiceConfig, ServerHandle], None] = _ignore) -> int:
+    """As `run`, for several services in one process, each with a server of its own. They start in order and end in reverse.
+
+    `started` is told of every server once its port is open, before the next service is built. Metrics and traces are shown as the
+    last one's settings say.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(config, build))
+            runner.run(_serve(parts, started))
         except StartupError as error:
             _log.error("cannot start: %s", error)
             return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_STARTUP
     return 0
 
 
-async def _serve(config: C, build: Build[C]) -> None:
+async def _serve(parts: Sequence[Part], started: Callable[[ServiceConfig, ServerHandle], None]) -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _on_signal, number, told_to_stop)
-    telemetry = MemoryTelemetry()
-    async with exported(config, telemetry) as tracer:
-        server = ServerHandle(config, build(config, telemetry), telemetry, tracer)
-        await server.start()
-        await told_to_stop.wait()
-        _log.info("draining", extra={"at_most_s": config.drain_s})
-        await server.stop()
+    telemetry, servers = MemoryTelemetry(), list[ServerHandle]()
+    async with exported(parts[-1][0], telemetry) as tracer:
+        try:
+            for config, build in parts:
+                server = ServerHandle(config, build(config, telemetry), telemetry, tracer)
+                servers.append(server)
+                await server.start()
+                started(config, server)
+            await told_to_stop.wait()
+            _log.info("draining", extra={"at_most_s": max(config.drain_s for config, _ in parts)})
+        finally:
+            for server in reversed(servers):
+                await server.stop()
     _log.info("stopped", extra={"telemetry": [asdict(line) for line in telemetry.snapshot()]})
 
 

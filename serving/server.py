@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
@@ -24,6 +25,7 @@ from serving.errors import StartupError
 from serving.gates import Gate, GateInterceptor
 from serving.health_port import HealthPort
 from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
+from serving.local_channel import HandlerRecord, LocalChannel
 from serving.ports import Port
 from serving.service_readings import readings_of
 from serving.streams import StreamErrorInterceptor
@@ -79,24 +81,23 @@ class ServerHandle:
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
         telemetry.watch(lambda: readings_of(self.ready.is_set(), service.versions(), doors.values()))
+        # Neighbours in this process are told apart from nobody, so their calls pass no gate.
+        self._measured = TelemetryInterceptor(telemetry, tracer=tracer)
+        self._inner = [ErrorInterceptor(), AdmissionInterceptor(doors, service.calls)]
+        gates = GateInterceptor((*self._port.gates, *service.gates))
         self._server = grpc.aio.server(
-            interceptors=[
-                TelemetryInterceptor(telemetry, tracer=tracer),
-                GateInterceptor((*self._port.gates, *service.gates)),
-                ErrorInterceptor(),
-                AdmissionInterceptor(doors, service.calls),
-                DecodeInterceptor(),
-                StreamErrorInterceptor(),
-            ],
+            interceptors=[self._measured, gates, *self._inner, DecodeInterceptor(), StreamErrorInterceptor()],
             options=_options(config),
         )
+        self._registered = HandlerRecord(self._server)
         self._loading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Opens the port and begins to load. Raises BindError."""
-        self._service.register(self._server)
+        """Opens the port, or the socket, and begins to load. Raises BindError."""
+        recording: Any = self._registered
+        self._service.register(recording)
+        status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, recording)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        status_pb2_grpc.add_StatusServiceServicer_to_server(self._status, self._server)
         if self._config.reflection:
             names = (*self._service.names, status.STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
@@ -105,6 +106,13 @@ class ServerHandle:
         await self._server.start()
         _log.info("listening", extra={"listen": self._config.listen, "port": self.port})
         self._loading = asyncio.create_task(self._load_and_follow())
+
+    def local_channel(self) -> LocalChannel:
+        """A channel for callers in this process, past the port. The server must have been started."""
+        handlers = dict(self._registered.handlers)
+        for interceptor in reversed([self._measured, *self._inner]):
+            handlers = {method: interceptor.wrap(handler, method) for method, handler in handlers.items()}
+        return LocalChannel(handlers, lambda: self.ready.is_set() and not self._health.shutting_down)
 
     async def stop(self) -> None:
         """NOT_SERVING first; then no new calls, and those that run may end within the drain time."""

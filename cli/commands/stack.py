@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from cli.errors import CommandError, StackError
 from cli.feed_table import wide_console
 from cli.processes import last_lines
 from cli.progress import steps
-from cli.stack import Ports, RunningStack, StackPlan
+from cli.stack import SERVICES, Ports, RunningStack, StackPlan
 from cli.workspace import Workspace
 
 _DAY_MS = 86_400_000
@@ -44,6 +45,14 @@ Shards = Annotated[
     ),
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return once every service is ready; `explore down` ends it.")]
+
+
+Colocate = Annotated[
+    str,
+    typer.Option(
+        help="Services that share one process: names with commas between, such as prerank,rank,rerank, or all."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +81,11 @@ def up(
     port_base: PortBase = Ports.gateway,
     detach: Detach = False,
     retrieval_shards: Shards = 1,
+    colocate: Colocate = "",
 ) -> None:
     """Start Valkey and the five services, and show a page."""
-    _up(context.obj, user, Ports.from_base(port_base, retrieval_shards), detach)
+    ports = Ports.from_base(port_base, retrieval_shards)
+    _up(context.obj, user, ports, detach, colocated_services(colocate))
 
 
 def down(context: typer.Context) -> None:
@@ -105,10 +116,22 @@ def status(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
-def _up(workspace: Workspace, user: str, ports: Ports, detach: bool) -> None:
+def colocated_services(written: str) -> tuple[str, ...]:
+    """The services that share a process, in the order in which they start. Raises CommandError naming what is none."""
+    names = [name.strip() for name in written.split(",")] if written else []
+    short = {service.removesuffix("_svc"): service for service in SERVICES}
+    if names == ["all"]:
+        return SERVICES
+    wrong = [name for name in names if name not in short and name not in SERVICES]
+    if wrong:
+        raise CommandError(f"--colocate: there is no service {wrong[0]!r}", f"name some of {', '.join(short)}, or all")
+    return tuple(service for name, service in short.items() if name in names or service in names)
+
+
+def _up(workspace: Workspace, user: str, ports: Ports, detach: bool, colocated: tuple[str, ...] = ()) -> None:
     if RunningStack.find(workspace.run) is not None:
         raise StackError("a stack of this workspace runs already", "`explore status` shows it, `explore down` ends it")
-    stack = start_stack(workspace, ports)
+    stack = start_stack(workspace, ports, colocated)
     try:
         feed.show_page(stack.ports.address("gateway"), user)
         if detach:
@@ -122,15 +145,16 @@ def _up(workspace: Workspace, user: str, ports: Ports, detach: bool) -> None:
     _end(stack, workspace)
 
 
-def start_stack(workspace: Workspace, ports: Ports) -> RunningStack:
-    """Starts the stack on the active bundle. Raises CommandError if there is none."""
+def start_stack(workspace: Workspace, ports: Ports, colocated: tuple[str, ...] = ()) -> RunningStack:
+    """Starts the stack on the active bundle, some services together in one process. Raises CommandError if there is none."""
     from cli.experiment_tables import checked
 
     manifest = active_manifest(workspace)
     checked(
         workspace, workspace.experiments_file
     )  # a gateway would start, and let the arms fall back that it cannot serve
-    users, plan = users_of(workspace.dataset(manifest.dataset)), stack_plan(workspace, manifest, ports)
+    users = users_of(workspace.dataset(manifest.dataset))
+    plan = replace(stack_plan(workspace, manifest, ports), colocated=colocated)
     console = Console(stderr=True, soft_wrap=True)
     stack = stacks.start(plan, users, console.print)
     console.print(

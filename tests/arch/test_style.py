@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CODE = (
     *("bundles", "features", "serving", "gateway", "training", "cli", "loadtests", "benchmarks"),
-    *("retrieval_svc", "prerank_svc", "rank_svc", "rerank_svc"),
+    *("retrieval_svc", "prerank_svc", "rank_svc", "rerank_svc", "colocated"),
 )
 MAX_FILE, MAX_FUNCTION, MAX_CONSTRUCTOR = 400, 60, 6
 EXEMPT = {

@@ -10,11 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import main, processes
-from cli.commands.stack import stack_plan
+from cli.commands.stack import colocated_services, stack_plan
+from cli.errors import CommandError
 from cli.processes import Process
-from cli.stack import SERVICES, Ports, RunningStack, StackPlan, describe, started_at_ms
+from cli.stack import SERVICES, Ports, RunningStack, StackPlan, describe, launch_together, started_at_ms
 from cli.workspace import Workspace
-from serving.config import ServiceConfig
+from colocated.__main__ import Neighbours, parts_of
+from colocated.config import ColocatedConfig
+from serving.config import ServiceConfig, load
 from serving.server import ServerHandle, Service
 from serving.telemetry import NoTelemetry
 from tests.retrieval_svc.published import publish
@@ -51,6 +54,49 @@ def test_sourcing_is_told_of_named_queries_and_the_gateway_of_experiments(plan: 
         ("gateway", "EXPERIMENTS"): str(tmp_path / "experiments.yaml"),
         ("retrieval_svc", "IGQL_DIRECTORY"): str(tmp_path / "queries"),
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("", ()),
+        ("all", SERVICES),
+        ("rerank, prerank", ("prerank_svc", "rerank_svc")),
+        ("gateway,rank_svc", ("rank_svc", "gateway")),
+    ],
+)
+def test_services_that_share_a_process_are_named_in_any_order(written: str, expected: tuple[str, ...]) -> None:
+    assert colocated_services(written) == expected
+
+
+@pytest.mark.parametrize("written", ["ranker", "rank,,rerank", "all,rank", "valkey"])
+def test_a_service_that_is_none_is_named(written: str) -> None:
+    with pytest.raises(CommandError, match="--colocate: there is no service"):
+        colocated_services(written)
+
+
+def test_services_that_share_a_process_are_told_where_each_of_them_listens(
+    plan: StackPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, dict[str, str]]] = []
+
+    def launched(service: str, log: Path, settings: dict[str, str]) -> Process:
+        started.append((service, settings))
+        return Process(service, 7, 1, str(log))
+
+    monkeypatch.setattr("cli.stack.launch", launched)
+    made = launch_together(replace(plan, colocated=("rank_svc", "gateway")))
+    assert [(process.name, process.pid) for process in made] == [("rank_svc", 7), ("gateway", 7)]
+    ((module, settings),) = started
+    assert module == "colocated"
+    with monkeypatch.context() as environment:
+        for name, value in settings.items():
+            environment.setenv(name, value)
+        config = load(ColocatedConfig)
+        assert config.listen == {service: plan.ports.address(service) for service in ("rank_svc", "gateway")}
+        (rank, _), (gateway, _) = parts_of(config, Neighbours())
+    assert gateway.rank_address == rank.listen
+    assert gateway.valkey_url == plan.ports.valkey_url
 
 
 def test_only_the_gateway_is_told_where_the_funnel_log_is(plan: StackPlan, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.retrieval_svc.worlds import hand_made
 FILES = sorted(
     value
     for name, value in vars(layout).items()
-    if name.isupper() and value not in (layout.ITEMS, layout.RERANK_EMBEDDINGS)
+    if name.isupper() and isinstance(value, str) and value not in (layout.ITEMS, layout.RERANK_EMBEDDINGS)
 )
 
 

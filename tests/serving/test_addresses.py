@@ -14,13 +14,17 @@ from serving.addresses import resolve, split, split_shards
         ("10.0.0.1:1, [::1]:2,10.0.0.1:1", ["10.0.0.1:1", "[::1]:2"], []),
         ("dns:///rank.explore:50053", [], [("rank.explore", 50053)]),
         ("dns:///[::1]:2,a:3", ["a:3"], [("::1", 2)]),
+        ("unix:/run/explore/rank.sock,a:3", ["unix:/run/explore/rank.sock", "a:3"], []),
     ],
 )
 def test_one_address_a_list_and_a_name(written: str, fixed: list[str], names: list[tuple[str, int]]) -> None:
     assert split(written) == (fixed, names)
 
 
-@pytest.mark.parametrize("written", ["", "rank", "rank:99999", "a:1,", "a:1,,b:2", "dns:///rank", "dns://1.1.1.1/a:1"])
+@pytest.mark.parametrize(
+    "written",
+    ["", "rank", "rank:99999", "a:1,", "a:1,,b:2", "dns:///rank", "dns://1.1.1.1/a:1", "dns:///unix:/a", "unix:a"],
+)
 def test_anything_else_is_refused_with_what_is_allowed(written: str) -> None:
     with pytest.raises(ValueError, match="must be HOST:PORT or dns:///HOST:PORT"):
         split(written)

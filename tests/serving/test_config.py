@@ -68,8 +68,15 @@ def test_address_must_be_host_and_port(monkeypatch: pytest.MonkeyPatch, value: s
         load(ServiceConfig)
 
 
-@pytest.mark.parametrize("value", ["127.0.0.1:0", "rank-svc:50051", "[::]:50051", "[::1]:65535"])
-def test_address_may_be_a_name_or_ipv6(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+@pytest.mark.parametrize("value", ["unix:", "unix:rank.sock", "unix:/a,b", f"unix:/{'x' * 107}"])
+def test_a_socket_must_be_a_path_that_fits(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("EXPLORE_LISTEN", value)
+    with pytest.raises(ConfigError, match=r"EXPLORE_LISTEN=.*unix:/PATH, at most 107 bytes"):
+        load(ServiceConfig)
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:0", "rank-svc:50051", "[::]:50051", "[::1]:65535", "unix:/run/rank.sock"])
+def test_address_may_be_a_name_ipv6_or_a_socket(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("EXPLORE_LISTEN", value)
     assert load(ServiceConfig).listen == value
 

@@ -1,0 +1,1 @@
+"""Any of the services in one process, for small deployments: the same contracts, fewer processes."""
