@@ -42,7 +42,7 @@ _GATEWAY = (
 _WIRE = (
     ("gateway.stages", "encode_rank_request", COLUMNS),
     ("gateway.stages", "decode_rank_response", COLUMNS),
-    ("gateway.stages", "decode_retrieve_response", COLUMNS),
+    ("gateway.shards", "decode_retrieve_response", COLUMNS),
     ("gateway.users", "encode_contexts", COLUMNS),
     ("gateway.servicer", "parse", COLUMNS),
     ("gateway.servicer", "respond", COLUMNS),

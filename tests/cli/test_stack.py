@@ -96,7 +96,7 @@ def test_services_that_share_a_process_are_told_where_each_of_them_listens(
         assert config.listen == {service: plan.ports.address(service) for service in ("rank_svc", "gateway")}
         (rank, _), (gateway, _) = parts_of(config, Neighbours())
     assert gateway.rank_address == rank.listen
-    assert gateway.valkey_url == plan.ports.valkey_url
+    assert gateway.state_url == plan.ports.valkey_url
 
 
 def test_only_the_gateway_is_told_where_the_funnel_log_is(plan: StackPlan, tmp_path: Path) -> None:
