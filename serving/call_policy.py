@@ -31,7 +31,8 @@ class CallPolicy(BaseModel):
     extra_window_s: Seconds = 10.0
     hedge_quantile: float | None = Field(default=0.95, gt=0, lt=1)  # of recent calls; None: never a second call
     hedge_after_calls: int = Field(default=100, ge=1, le=1024)  # fewer calls say nothing about a quantile
-    calls_per_endpoint: int = Field(default=2, ge=1)  # one is computed while the next one is on its way
+    # More would overlap the way of one call with the work of another, but what waits meanwhile shares the next call and costs less.
+    calls_per_endpoint: int = Field(default=1, ge=1)
     batch_users: int = Field(default=16, ge=1)  # 1: requests neither wait nor share a call
     batch_mb: float = Field(default=4.0, gt=0)  # of requests in one call; keep it below max_message_mb
     max_waiting: int = Field(default=256, ge=1)  # requests that may wait for a call of a stage to return

@@ -10,7 +10,8 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import grpc
 import grpc.aio
@@ -163,12 +164,23 @@ def _asker(
     return partial(ChannelCalls(stage, via).call, method)
 
 
-def _retrieve(channel: grpc.aio.Channel) -> Callable[..., Awaitable[retrieval_pb2.RetrieveResponse]]:
-    method: Callable[..., Awaitable[retrieval_pb2.RetrieveResponse]]
-    method = retrieval_pb2_grpc.RetrievalServiceStub(channel).Retrieve
-    return method
+class _OncePerChannel(Generic[Response]):
+    """The method of a channel, made when it is first asked for and gone with the channel: making one for each call costs time."""
+
+    def __init__(self, make: Method[Response]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[grpc.aio.Channel, Callable[..., Awaitable[Response]]] = WeakKeyDictionary()
+
+    def __call__(self, channel: grpc.aio.Channel) -> Callable[..., Awaitable[Response]]:
+        found = self._made.get(channel)
+        if found is None:
+            found = self._made[channel] = self._make(channel)
+        return found
 
 
-def _rank(channel: grpc.aio.Channel) -> Callable[..., Awaitable[ranking_pb2.RankResponse]]:
-    method: Callable[..., Awaitable[ranking_pb2.RankResponse]] = ranking_pb2_grpc.RankingServiceStub(channel).Rank
-    return method
+_retrieve: Method[retrieval_pb2.RetrieveResponse] = _OncePerChannel(
+    lambda channel: retrieval_pb2_grpc.RetrievalServiceStub(channel).Retrieve
+)
+_rank: Method[ranking_pb2.RankResponse] = _OncePerChannel(
+    lambda channel: ranking_pb2_grpc.RankingServiceStub(channel).Rank
+)
