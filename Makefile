@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 VAR    ?= var
 TORCH  := $(shell grep -om1 'torch==[0-9.]*' pyproject.toml)
-PIP    := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP    := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 
 # Images are built by podman or docker, whichever is there. Flags for its `build` go into IMAGE_FLAGS; what names a package mirror is

@@ -23,7 +23,8 @@ from benchmarks.capacity_memory import measured_memory
 from benchmarks.capacity_model import by_utilisation, line_of, predicted_ms
 from benchmarks.capacity_plan import Assumptions
 from benchmarks.capacity_stages import Costs, measured_costs
-from benchmarks.load_stack import Locust, Ran, planned, started, trained_workspace, users_file
+from benchmarks.homes import trained_home
+from benchmarks.load_stack import Locust, Ran, planned, started, users_file
 from benchmarks.report import RESULTS, TABLES, Check, Result, at_most, command_line, finish
 from cli.progress import Steps, steps
 from cli.stack import RunningStack
@@ -67,7 +68,7 @@ def main() -> int:
         write_doc(json.loads(file.read_text("utf-8")), assumed)
         return 0
     with tempfile.TemporaryDirectory(prefix="explore-capacity-") as directory:
-        workspace = trained_workspace(arguments.home, Path(directory))
+        workspace = trained_home(arguments.home, Path(directory))
         figures = _measured(workspace, Path(directory), QUICK if arguments.quick else FULL)
     name = f"{NAME}_quick" if arguments.quick else NAME
     result = Result(name, command_line("benchmarks.capacity"), figures, _checks(figures), tables_of(figures, assumed))

@@ -19,7 +19,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from benchmarks.load_stack import Locust, Ran, memory_mb, started, trained_workspace, users_file
+from benchmarks.homes import trained_home
+from benchmarks.load_stack import Locust, Ran, memory_mb, started, users_file
 from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
 from cli.progress import steps
 from cli.stack import VALKEY, RunningStack
@@ -54,7 +55,7 @@ def main() -> int:
     lengths = QUICK if arguments.quick else FULL
     with tempfile.TemporaryDirectory(prefix="explore-load-") as directory:
         scratch = Path(directory)
-        workspace = trained_workspace(arguments.home, scratch)
+        workspace = trained_home(arguments.home, scratch)
         figures = _measured(workspace, scratch, lengths, arguments.soak)
     name = "load_quick" if arguments.quick else "load"
     result = Result(name, command_line("benchmarks.load"), figures, _checks(figures), _tables(figures))

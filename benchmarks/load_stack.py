@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cli import stack as stacks
-from cli.commands.data import WorldSize, make_simulated
-from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
+from benchmarks.homes import running_stack
+from cli.commands.stack import active_manifest, stack_plan
 from cli.stack import Ports, RunningStack, StackPlan
 from cli.workspace import Workspace
 from training.datasets import load
@@ -24,15 +22,6 @@ from training.datasets import load
 ROOT = Path(__file__).parents[1]
 GRACE_S = 60.0  # a run that takes so much longer than it should has hung
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def trained_workspace(home: Path | None, scratch: Path) -> Workspace:
-    """The one at `home`, or one with a tiny world and a bundle trained on it."""
-    workspace = Workspace(home or scratch / "home")
-    if home is None:
-        make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-        train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
-    return workspace
 
 
 def planned(workspace: Workspace, scratch: Path, ports: Ports) -> StackPlan:
@@ -44,12 +33,8 @@ def planned(workspace: Workspace, scratch: Path, ports: Ports) -> StackPlan:
 @contextmanager
 def started(workspace: Workspace, scratch: Path) -> Iterator[RunningStack]:
     """That stack, on free ports."""
-    plan = planned(workspace, scratch, Ports.free())
-    running = stacks.start(plan, users_of(workspace.dataset(plan.dataset)), lambda _: None)
-    try:
+    with running_stack(workspace, scratch, funnel_log=scratch / "funnel") as running:
         yield running
-    finally:
-        stacks.stop(running, plan.run)
 
 
 def users_file(workspace: Workspace, scratch: Path) -> Path:

@@ -25,11 +25,10 @@ from valkey import Valkey
 
 from benchmarks.engines import COMMANDS, PROCESS, Containers, Engine, Processes, container_command, image_revision
 from benchmarks.faults_pages import CLIENT_OPTIONS, FULL, Page, pages_until
+from benchmarks.homes import trained_home
 from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
 from benchmarks.rollout_fleet import Fleet, Restart, fleet_on
-from cli.commands.data import WorldSize, make_simulated
 from cli.commands.stack import active_manifest, clock_for, users_of
-from cli.commands.train import train_bundle
 from cli.progress import Report, steps
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest
@@ -49,10 +48,7 @@ def main() -> int:
     """Measures, prints the table and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="explore-rollout-") as scratch:
-        workspace = Workspace(arguments.home or Path(scratch))
-        if arguments.home is None:
-            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
+        workspace = trained_home(arguments.home, Path(scratch))
         engine = _engine(arguments.engine, workspace.bundles().root, Path(scratch) / "logs")
         figures = _measured(workspace, engine, Path(scratch), rounds=1 if arguments.quick else 3)
     name = "rollout_quick" if arguments.quick else "rollout"

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,10 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from rich import box
 from rich.table import Table
 
+from benchmarks.homes import running_stack, trained_home
 from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
-from cli import stack as stacks
-from cli.commands.data import WorldSize, make_simulated
-from cli.commands.stack import active_manifest, stack_plan, users_of
-from cli.commands.train import train_bundle
 from cli.progress import steps
-from cli.stack import SERVICES, Ports, RunningStack
+from cli.stack import SERVICES, RunningStack
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
@@ -72,10 +69,7 @@ def main() -> int:
     """Measures, prints the table and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="explore-telemetry-") as scratch:
-        workspace = Workspace(arguments.home or Path(scratch))
-        if arguments.home is None:
-            make_simulated(workspace, WorldSize.TINY, 1, "simulated")
-            train_bundle(workspace, workspace.current_dataset(), "tiny", 1, activate=True)
+        workspace = trained_home(arguments.home, Path(scratch))
         figures = _measured(workspace, Path(scratch), QUICK if arguments.quick else FULL, arguments.every)
     checks = [
         at_most("throughput lost with metrics and traces on", figures["on"]["lost"]["median"], MOST_LOST),
@@ -210,22 +204,14 @@ def _measured(workspace: Workspace, scratch: Path, lengths: Lengths, every: bool
 @contextmanager
 def _started(workspace: Workspace, scratch: Path, share: float | None) -> Iterator[_Stack]:
     """A stack that traces this share of its requests and shows metrics; None: neither."""
-    manifest, collector = active_manifest(workspace), Collector()
+    collector = Collector()
     with _collecting(collector) as endpoint:
-        shown = {} if share is None else {"OTLP_ENDPOINT": endpoint, "TRACE_SHARE": str(share)}
-        plan = replace(
-            stack_plan(workspace, manifest, Ports.free()),
-            run=scratch / "run",
-            user_state=scratch / "valkey",
-            funnel_log=None,
-            settings=_STEADY | shown | ({} if share is None else {"METRICS_LISTEN": "127.0.0.1:0"}),
-        )
-        running = stacks.start(plan, users_of(workspace.dataset(manifest.dataset)), lambda _: None)
-        try:
-            metrics = [] if share is None else [_metrics_of(plan.run / "logs" / f"{name}.log") for name in SERVICES]
+        shown = {"OTLP_ENDPOINT": endpoint, "TRACE_SHARE": str(share), "METRICS_LISTEN": "127.0.0.1:0"}
+        settings = _STEADY if share is None else _STEADY | shown
+        with running_stack(workspace, scratch, settings=settings) as running:  # sends the last spans when it ends
+            logs = scratch / "run" / "logs"
+            metrics = [] if share is None else [_metrics_of(logs / f"{name}.log") for name in SERVICES]
             yield _Stack(running, collector, metrics)
-        finally:
-            stacks.stop(running, plan.run)  # which sends the last spans
 
 
 @contextmanager
