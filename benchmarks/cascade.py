@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Lengths:
     two_processes: bool
 
 
-FULL_LENGTHS, QUICK_LENGTHS = Lengths(6.0, 5, 2_000, 400, True), Lengths(0.5, 2, 60, 16, False)
+FULL_LENGTHS, QUICK_LENGTHS = Lengths(4.0, 5, 1_000, 400, True), Lengths(0.5, 2, 60, 16, False)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Job:
 def main() -> int:
     """Measures, prints the tables and writes the result; exit status 1 if a check fails."""
     arguments = _arguments()
-    lengths = QUICK_LENGTHS if arguments.quick else FULL_LENGTHS
+    lengths = QUICK_LENGTHS if arguments.quick else replace(FULL_LENGTHS, rounds=arguments.rounds)
     with steps() as bars, opened_job(QUICK if arguments.quick else FULL, arguments.cache, bars) as job:
         if arguments.profile:
             return _profile(job, arguments.profile)
@@ -226,6 +226,7 @@ def _name(arguments: argparse.Namespace) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cascade", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smaller world, within 60 seconds on two cores")
+    parser.add_argument("--rounds", type=int, default=FULL_LENGTHS.rounds, help="how often all take their turn")
     parser.add_argument("--floors-only", action="store_true", help="no servers: the naive floor and ours")
     parser.add_argument("--profile", type=int, metavar="BATCH", help="profile our floor, so many users at a time")
     parser.add_argument(
