@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,13 @@ def pushed(store: BundleStore, remote: RemoteStore) -> Callable[..., str]:
 def node(tmp_path: Path) -> BundleStore:
     """An empty root on another machine."""
     return BundleStore(tmp_path / "node")
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Commands that run in this process say where their log goes; later tests must not hear of it."""
+    logger = logging.getLogger("bundles")
+    before = logger.handlers, logger.propagate, logger.level
+    yield
+    logger.handlers, logger.propagate = before[:2]
+    logger.setLevel(before[2])
