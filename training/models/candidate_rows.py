@@ -7,6 +7,7 @@ K item embedding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -112,12 +113,18 @@ class Batcher:
         return embeddings(torch.from_numpy(row_NS)), torch.from_numpy(action_NS[:, -used:]), torch.from_numpy(age_NS)
 
     def outputs(self, model: Callable[[Int64], Tensor], width: int) -> NDArray[np.float32]:
-        """What `model` says of the candidates of every request, [N, `width`]."""
+        """What `model` says of the candidates of every request, [N, `width`]; it is called from several threads."""
         output_NT: NDArray[np.float32] = self.rows.scratch.empty((int(self.offsets[-1]), width), np.float32)
-        with torch.inference_mode():
-            for request_R in self.all_requests():
-                of = slice(self.offsets[request_R[0]], self.offsets[request_R[-1] + 1])
+
+        def fill(request_R: Int64) -> None:
+            of = slice(self.offsets[request_R[0]], self.offsets[request_R[-1] + 1])
+            with torch.inference_mode():  # of one thread
                 output_NT[of] = model(request_R).numpy()
+
+        # Batches side by side keep all cores busy; threads inside a batch wait for each other after every small operation.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for _ in pool.map(fill, self.all_requests()):
+                pass
         return output_NT
 
     def all_requests(self, rows: int = _SCORING_ROWS) -> Iterator[Int64]:

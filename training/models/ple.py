@@ -49,18 +49,30 @@ class Extraction(nn.Module):
             [expert(stream_NX) for expert in experts.children()]
             for experts, stream_NX in zip(self.groups.children(), streams, strict=True)
         ]
-        heard = [[*said[task], *said[-1]] for task in range(self.n_tasks)]
+        *own, shared = said
+        shared_NSH = torch.stack(shared, dim=1)
+        weight_XNE = self.weights(streams)
+        weight_NTE = torch.stack(weight_XNE[: self.n_tasks], dim=1)
+        own_NTH = _weighted(weight_NTE, own)
+        # One product for all tasks: a product per task and row is so small that calling it takes most of the time.
+        mixed_NTH = own_NTH + torch.bmm(weight_NTE[:, :, len(own[0]) :], shared_NSH)
+        mixed = list(mixed_NTH.unbind(dim=1))
         if self.hands_on:
-            heard.append([expert_NH for group in said for expert_NH in group])
-        return [
-            torch.bmm(gate_NE.unsqueeze(1), torch.stack(experts, dim=1)).squeeze(1)
-            for gate_NE, experts in zip(self.weights(streams), heard, strict=True)
-        ]
+            all_NEH = torch.cat([*(torch.stack(group, dim=1) for group in own), shared_NSH], dim=1)
+            mixed.append(torch.bmm(weight_XNE[-1].unsqueeze(1), all_NEH).squeeze(1))
+        return mixed
 
     def weights(self, streams: Sequence[Tensor]) -> list[Tensor]:
         """What every gate makes of its stream: [N, E] each, summing to 1; own experts come first, shared ones last."""
         gated = streams if self.hands_on else streams[:-1]
         return [torch.softmax(gate(stream_NX), dim=1) for gate, stream_NX in zip(self.gates, gated, strict=True)]
+
+
+def _weighted(weight_NTE: Tensor, own: Sequence[Sequence[Tensor]]) -> Tensor:
+    """What every task's own experts say, by its first weights: [N, T, H]."""
+    by_place = (torch.stack(said, dim=1) for said in zip(*own, strict=True))
+    first_NTH, *others = (weight_NTE[:, :, place, None] * said_NTH for place, said_NTH in enumerate(by_place))
+    return sum(others, first_NTH)
 
 
 class ProgressiveExtraction(nn.Module):
