@@ -110,6 +110,7 @@ class Gateway:
             follower.follow,
             calls=GatewayCalls(),
             gates=() if self._clients is None else (self._clients,),
+            refused=follower.refused,
         )
 
     def _register(self, server: grpc.aio.Server) -> None:

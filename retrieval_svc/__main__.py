@@ -55,7 +55,15 @@ def build(config: RetrievalConfig, telemetry: Telemetry) -> Service:
         retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(servicer, server)
 
     return Service(
-        (RETRIEVAL,), register, follower.load, servicer.close, engines.versions, note, follower.follow, engines.pin
+        (RETRIEVAL,),
+        register,
+        follower.load,
+        servicer.close,
+        engines.versions,
+        note,
+        follower.follow,
+        engines.pin,
+        refused=follower.refused,
     )
 
 

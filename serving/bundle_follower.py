@@ -176,6 +176,10 @@ class BundleFollower(Generic[T]):
         """Looks at once instead of at the next poll: a request has met somebody who does not hold its version."""
         self._hurry.set()
 
+    def refused(self) -> list[str]:
+        """Versions that the store asks for and that cannot serve here."""
+        return list(self._refused)
+
     def note(self) -> str:
         """What people should know: who is refused and why, who is waited for. Empty if all is as the store asks."""
         serving = next(iter(self._holder.versions()), "")

@@ -19,6 +19,8 @@ def open_session(path: Path, intra_op_threads: int = 1) -> onnxruntime.Inference
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True
+    # A pattern is kept for every shape that was ever met, and hardly two batches have the same: memory grows, time is not saved.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; they also arrive as exceptions
     if not path.is_file():
         raise ModelUnreadable(path, "there is no such file")

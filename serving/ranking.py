@@ -114,6 +114,6 @@ def build_with(
             config.bundle_poll_s,
         )
         service = ranking_service(stage, scorers, follower.load, telemetry)
-        return replace(service, follow=follower.follow, note=follower.note)
+        return replace(service, follow=follower.follow, note=follower.note, refused=follower.refused)
 
     return build

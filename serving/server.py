@@ -62,6 +62,7 @@ class Service:
     pin: Callable[[Sequence[str]], None] = _pin_nothing  # somebody will ask for these versions
     calls: Calls = field(default_factory=Calls)  # what admission should know of them
     gates: tuple[Gate, ...] = ()  # who may call, besides the peers that the config names
+    refused: Callable[[], list[str]] = list  # bundle versions that are asked for and cannot serve
 
 
 class ServerHandle:
@@ -80,7 +81,7 @@ class ServerHandle:
         self._status = status.Status(", ".join(service.names), service.versions, self._note, service.pin)
         # Services without a door, such as health and status, answer whatever happens.
         doors = {name: _door(name, config, telemetry) for name in service.names}
-        telemetry.watch(lambda: readings_of(self.ready.is_set(), service.versions(), doors.values()))
+        telemetry.watch(lambda: readings_of(self.ready.is_set(), service.versions(), service.refused(), doors.values()))
         # Neighbours in this process are told apart from nobody, so their calls pass no gate.
         self._measured = TelemetryInterceptor(telemetry, tracer=tracer)
         self._inner = [ErrorInterceptor(), AdmissionInterceptor(doors, service.calls)]

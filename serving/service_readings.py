@@ -16,7 +16,7 @@ READY = Measure(
 BUILD = Measure("explore_build_info", "The software that runs; always 1.", "gauge", ("version",), joined="most")
 BUNDLE = Measure(
     "explore_bundle_info",
-    'A bundle version that is held, state "current" or "held"; always 1.',
+    'A bundle version that is held, state "current" or "held", or wanted and "refused"; always 1.',
     "gauge",
     ("version", "state"),
     joined="most",
@@ -36,12 +36,16 @@ USERS = Measure(
 )
 
 
-def readings_of(ready: bool, versions: Sequence[str], doors: Iterable[Door]) -> Iterator[Reading]:
+def readings_of(
+    ready: bool, versions: Sequence[str], refused: Iterable[str], doors: Iterable[Door]
+) -> Iterator[Reading]:
     """A service as it is now; `versions` current first."""
     yield Reading(READY, float(ready))
     yield Reading(BUILD, 1.0, (software_version(),))
     for place, version in enumerate(versions):
         yield Reading(BUNDLE, 1.0, (version, "held" if place else "current"))
+    for version in refused:
+        yield Reading(BUNDLE, 1.0, (version, "refused"))
     if versions and (created_s := _created_s(versions[0])) is not None:
         yield Reading(BUNDLE_CREATED, created_s)
     for door in doors:

@@ -107,6 +107,7 @@ async def test_a_bundle_that_cannot_serve_is_refused_by_name_once_and_what_is_he
     assert holder.versions() == [first]
     assert f"bundle {bad} is refused, {first} goes on: " in follower.note()
     assert problem in follower.note()
+    assert follower.refused() == [bad]
     assert len(errors(caplog)) == 1
     good = publish("three")
     await follower.step()
@@ -130,7 +131,7 @@ async def test_a_corrupt_bundle_is_refused_by_file_until_it_is_mended(
     assert "table: is missing" in follower.note()
     (store.root / second / "table").write_text("two")
     await follower.step()
-    assert (holder.held().value.text, follower.note()) == ("two", "")
+    assert (holder.held().value.text, follower.note(), follower.refused()) == ("two", "", [])
 
 
 async def test_a_bundle_refused_for_a_setting_is_tried_again_when_the_setting_changes(

@@ -33,6 +33,10 @@ def test_session_is_deterministic_and_sequential(doubler: Path) -> None:
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
 
 
+def test_session_keeps_nothing_for_shapes_that_it_met(doubler: Path) -> None:
+    assert not open_session(doubler).get_session_options().enable_mem_pattern
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no graph"])
 def test_unreadable_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "model.onnx"
