@@ -72,7 +72,7 @@ def parts_of(config: ColocatedConfig, neighbours: Neighbours) -> list[Part]:
         config_class, build = SERVICES[name]
         if name == "gateway":
             build = partial(build, open_channel=neighbours.open_channel)
-        own: dict[str, str | None] = {"listen": address, "health_listen": None}  # the process has a port for the health of all
+        own: dict[str, str | None] = {"listen": address, "health_listen": None}  # one port for the health of all
         if name != last:
             own["metrics_listen"] = None  # what all measure is shown together, with the settings of the last one
         parts.append((load(config_class, **own), build))

@@ -19,7 +19,7 @@ class ColocatedConfig(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    services: tuple[Name, ...] | None = Field(default=None, min_length=1)  # None: those that are told where to listen, or all
+    services: tuple[Name, ...] | None = Field(default=None, min_length=1)  # None: those told where to listen, or all
     gateway_listen: Address = "127.0.0.1:50050"
     retrieval_listen: Address = "127.0.0.1:50051"
     prerank_listen: Address = "127.0.0.1:50052"

@@ -62,8 +62,8 @@ def run_together(
 ) -> int:
     """As `run`, for several services in one process, each with a server of its own. They start in order and end in reverse.
 
-    `started` is told of every server once its port is open, before the next service is built. At `health_listen`, nothing is SERVING
-    until all of them are. Metrics and traces of all are shown as the last one's settings say.
+    `started` is told of every server once its port is open, before the next service is built. At `health_listen`, nothing is
+    SERVING until all of them are. Metrics and traces of all are shown as the last one's settings say.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

@@ -11,7 +11,10 @@ from serving.status import software_version
 from serving.telemetry import Measure, Reading
 
 READY = Measure(
-    "explore_ready", "1 once every service of the process has loaded what it serves from, 0 before.", "gauge", joined="least"
+    "explore_ready",
+    "1 once every service of the process has loaded what it serves from, 0 before.",
+    "gauge",
+    joined="least",
 )
 BUILD = Measure("explore_build_info", "The software that runs; always 1.", "gauge", ("version",), joined="most")
 BUNDLE = Measure(

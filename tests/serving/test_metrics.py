@@ -65,9 +65,9 @@ def test_counters_and_gauges_of_several_sources_add_up() -> None:
 
 def test_of_services_in_one_process_the_last_to_be_ready_and_the_oldest_bundle_count() -> None:
     telemetry, old, new = MemoryTelemetry(), "20260101T000000.000000Z-a", "20260102T000000.000000Z-b"
-    telemetry.watch(lambda: readings_of(True, [new, old], ()))
-    telemetry.watch(lambda: readings_of(False, [old], ()))
-    telemetry.watch(lambda: readings_of(True, [new], ()))
+    telemetry.watch(lambda: readings_of(True, [new, old], (), ()))
+    telemetry.watch(lambda: readings_of(False, [old], (), ()))
+    telemetry.watch(lambda: readings_of(True, [new], (), ()))
     found = samples(telemetry)
     assert found["explore_ready", ()] == 0
     assert found["explore_bundle_created_timestamp_seconds", ()] == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
