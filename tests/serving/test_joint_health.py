@@ -12,9 +12,10 @@ import pytest
 from serving.errors import BindError
 from serving.health import LIVE
 from serving.joint_health import JointHealth
+from serving.ranking import RANKING
 from tests.serving.test_server import NOT_SERVING, SERVING, health_of, watch
 
-SERVICES = ("a.First", "b.Second")
+SERVICES = (RANKING, "b.Second")
 PROBED = (LIVE, "", *SERVICES)
 
 
