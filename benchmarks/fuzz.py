@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -58,7 +57,7 @@ def _fuzz(workspace: Workspace, stack: RunningStack, quick: bool, seed: int) -> 
     start = time.monotonic()
     findings, rounds = _sent(stack, rpcs, seed, wanted, most_s)
     _save(findings, seed)
-    memory = {name: _memory([lives_now[name] for lives_now in rounds]) for name in rounds[0]}
+    memory = {name: kept_memory([lives_now[name] for lives_now in rounds]) for name in rounds[0]}
     figures = {
         "seed": seed,
         "requests": findings.sent,
@@ -117,14 +116,15 @@ def _checks(
     ]
 
 
-def _memory(lives_of_one: list[Life]) -> tuple[float, float]:
-    """Bytes after the warm-up and at the end, each the median of a quarter of the rounds.
+def kept_memory(lives_of_one: list[Life]) -> tuple[float, float]:
+    """Bytes after the warm-up and at the end, each the least of a quarter of the rounds.
 
-    A process may keep a buffer of one large message for a while: one sample would tell when the last one came.
+    A process holds the pieces of a large message until the next calls take their place, so its memory jumps up and down by tens
+    of MB in a few seconds. What is never given back raises the least, too.
     """
     samples = [life.memory for life in lives_of_one[1:]] or [lives_of_one[0].memory]
     quarter = max(len(samples) // 4, 1)
-    return float(np.median(samples[quarter : 2 * quarter] or samples)), float(np.median(samples[-quarter:]))
+    return float(min(samples[quarter : 2 * quarter] or samples)), float(min(samples[-quarter:]))
 
 
 def _growth(warm: float, end: float) -> float:
