@@ -29,6 +29,7 @@ _WIDTH = 132
 class Recorded:
     """A result file."""
 
+    command: str
     figures: Mapping[str, Any]
     checks: Sequence[Mapping[str, Any]]
     machine: str
@@ -38,7 +39,8 @@ class Recorded:
         """As benchmarks/report.py has written it."""
         found = json.loads(file.read_text("utf-8"))
         machine = found["machine"]
-        return cls(found["figures"], found["checks"], f"{machine['cores']} cores of {machine['processor']}")
+        where = f"{machine['cores']} cores of {machine['processor']}"
+        return cls(found["command"], found["figures"], found["checks"], where)
 
     def check(self, name: str) -> float:
         """The value of the check whose name begins so. Raises ValueError if there is not exactly one."""
@@ -59,7 +61,7 @@ def paragraph(results: Path = RESULTS) -> str:
     recorded = {name: Recorded.read(file) for name in SENTENCES if (file := results / f"{name}.json").exists()}
     lines = []
     for name, found in recorded.items():
-        source = f"([{name}.json](benchmarks/results/{name}.json), `python -m benchmarks.{name}`)"
+        source = f"([{name}.json](benchmarks/results/{name}.json), `{found.command}`)"
         lines.append(_wrapped(f"- {SENTENCES[name](found)} {source}.{found.missed}", "  "))
     machines = sorted({found.machine for found in recorded.values()})
     if machines:
@@ -85,8 +87,8 @@ def _cascade(found: Recorded) -> str:
     alone, loaded = ms(closed(CASCADE, 1), "p50"), ms(opened(CASCADE, 0.8), "p99")
     return (
         f"Five services spend {cpu:.2f} times the CPU of the same stages in one process without RPC, which serve {floor:.1f}"
-        " times as many pages per CPU second as naive functions over the same models, with the same pages. They serve"
-        f" {found.check('pages per second, cascade / monolith'):.0%} of what one server process per core does. A lone caller"
+        " times as many pages per CPU second as naive functions over the same models. The services make"
+        f" {found.check('pages per second, cascade / monolith'):.0%} of the pages that one server process per core makes. A lone caller"
         f" has a page in {alone:.0f} ms (median); at 80 % of saturation the 99th percentile is {loaded:.0f} ms"
     )
 

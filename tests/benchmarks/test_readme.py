@@ -68,7 +68,7 @@ def recorded(cascade_ms: float = 4.4) -> dict[str, tuple[Mapping[str, Any], list
 
 def write(directory: Path, **results: tuple[Mapping[str, Any], list[Check]]) -> Path:
     for name, (figures, checks) in results.items():
-        finish(Result(name, f"python -m benchmarks.{name}", figures, checks), directory, None)
+        finish(Result(name, f"python -m benchmarks.{name} --home PATH", figures, checks), directory, None)
     return directory
 
 
@@ -84,7 +84,7 @@ def test_every_result_has_its_sentence(tmp_path: Path) -> None:
     text = said(write(tmp_path, **recorded()))
     for sentence in (
         "spend 1.10 times the CPU of the same stages in one process without RPC, which serve 2.5 times as many pages",
-        "They serve 100% of what one server process per core does. A lone caller has a page in 7 ms (median);",
+        "The services make 100% of the pages that one server process per core makes. A lone caller has a page in 7 ms (median);",
         "at 80 % of saturation the 99th percentile is 20 ms ([cascade.json]",
         "With 5,000,000 media a page costs 1.25 times the CPU that it costs with 100,000; a ranking service is ready 1.2 s",
         "takes 50 requests a second before it misses its SLO. At 40 a second for 5 minutes, 0 of 12,000 failed and",
@@ -95,7 +95,7 @@ def test_every_result_has_its_sentence(tmp_path: Path) -> None:
     ):
         assert sentence in text
     for name in SENTENCES:
-        assert f"([{name}.json](benchmarks/results/{name}.json), `python -m benchmarks.{name}`)." in text
+        assert f"([{name}.json](benchmarks/results/{name}.json), `python -m benchmarks.{name} --home PATH`)." in text
     assert "Not recorded yet" not in text
     assert text.count("Measured on") == 1
 
