@@ -88,8 +88,8 @@ def _cascade(found: Recorded) -> str:
     return (
         f"Five services spend {cpu:.2f} times the CPU of the same stages in one process without RPC, which serve {floor:.1f}"
         " times as many pages per CPU second as naive functions over the same models. The services make"
-        f" {found.check('pages per second, cascade / monolith'):.0%} of the pages that one server process per core makes. A lone caller"
-        f" has a page in {alone:.0f} ms (median); at 80 % of saturation the 99th percentile is {loaded:.0f} ms"
+        f" {found.check('pages per second, cascade / monolith'):.0%} of the pages that one server process per core makes. A lone"
+        f" caller has a page in {alone:.0f} ms (median); at 80 % of saturation the 99th percentile is {loaded:.0f} ms"
     )
 
 
