@@ -42,7 +42,7 @@ RUN /opt/pip/bin/pip --python /opt/explore/bin/python install --no-deps --force-
     && cd /opt/explore && rm -r lib/python*/site-packages/training lib/python*/site-packages/cli bin/explore
 # A read-only root keeps no bytecode, so it is made here, for what the services import; that they can be imported is thereby shown.
 RUN cd / && PYTHONDONTWRITEBYTECODE=1 /opt/explore/bin/python -c "import sys, gateway.__main__, retrieval_svc.__main__, \
-prerank_svc.__main__, rank_svc.__main__, rerank_svc.__main__, polars; \
+prerank_svc.__main__, rank_svc.__main__, rerank_svc.__main__, colocated.__main__, polars; \
 print(*sorted({f for m in list(sys.modules.values()) if (f := getattr(m, '__file__', None) or '').endswith('.py')}), sep='\n')" \
         > /tmp/imported && PYTHONPYCACHEPREFIX=/opt/explore/bytecode \
         /opt/explore/bin/python -m compileall -q --invalidation-mode unchecked-hash -i /tmp/imported

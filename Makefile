@@ -36,10 +36,12 @@ $(STAMP): pyproject.toml
 HOST = 127.0.0.1:50050
 RATE = 20
 DURATION = 60
+# More of them: loadtests/README.md.
+OPTIONS =
 
 load: setup  ## requests at RATE a second for DURATION seconds on the stack at HOST, which must run; fails if the SLO is missed
 	@mkdir -p $(VAR)
-	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) --rate $(RATE) --duration $(DURATION) --html $(VAR)/load.html
+	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) --rate $(RATE) --duration $(DURATION) --html $(VAR)/load.html $(OPTIONS)
 
 # What is asked with deadlines runs alone, all else on every core. `pytest` alone runs the same tests, one after the other.
 test: setup  ## real servers, real Valkey, real ONNX sessions

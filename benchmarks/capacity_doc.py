@@ -11,11 +11,12 @@ from rich import box
 from rich.table import Table
 
 from benchmarks.capacity_plan import Assumptions, Plan, bytes_per_page, plan, predictions_per_page, services_of
+from benchmarks.marked_text import write_part
 from cli.stack import SERVICES
 from gateway.config import Funnel
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "capacity.md"
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+MARK = "figures"
 _MIB = 2**20 / 1e6
 _STEP_MIB = 64  # memory is rounded up to it
 
@@ -48,13 +49,10 @@ def tables_of(figures: Mapping[str, Any], assumed: Assumptions) -> list[Table]:
 
 def write_doc(result: Mapping[str, Any], assumed: Assumptions, document: Path = DOCUMENT) -> None:
     """Replaces what stands between the marks of the document. Raises ValueError if they are not there."""
-    text = document.read_text("utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{document.name} must hold {BEGIN} and below it {END}, once each")
     machine = result["machine"]
     about = f"By `{result['command']}`, commit {result['commit']}, on {machine['processor']}, {machine['cores']} cores."
-    found = "\n".join([BEGIN, about, "", *(rows.markdown() for rows in _all(result["figures"], assumed)), END])
-    document.write_text(text[: text.index(BEGIN)] + found + text[text.index(END) + len(END) :], "utf-8")
+    tables = [rows.markdown() for rows in _all(result["figures"], assumed)]
+    write_part(document, MARK, "\n".join([about, "", *tables]))
 
 
 def planned_for(figures: Mapping[str, Any], assumed: Assumptions) -> Plan:

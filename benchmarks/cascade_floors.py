@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from threading import Timer
-from typing import Any
 
 from benchmarks.cascade_worker import Load
 from benchmarks.cpu_time import cpu_seconds
 from benchmarks.floor import Asked
+from benchmarks.line_worker import LineWorker
 from benchmarks.reference import Reference
 
 _GRACE_S = 120.0  # a command that takes so much longer than it should has hung
@@ -44,47 +40,17 @@ class Sample:
         return self.requests / self.wall_s
 
 
-class Worker:
+class Worker(LineWorker):
     """A process of benchmarks/cascade_worker.py."""
 
     def __init__(self, kind: str, reference: Reference, valkey_url: str) -> None:
         arguments = [kind, str(reference.bundle_root), str(reference.igql_file), valkey_url]
-        command = [sys.executable, "-m", "benchmarks.cascade_worker", *arguments]
-        self._kind = kind
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def tell(self, **command: Any) -> None:
-        """Sends a command; `answer` waits for what came of it."""
-        assert self._process.stdin is not None
-        print(json.dumps(command), file=self._process.stdin, flush=True)
-
-    def answer(self, within_s: float = _GRACE_S) -> Any:
-        """Raises RuntimeError for a worker that ended, or did not answer in time."""
-        assert self._process.stdout is not None
-        watchdog = Timer(within_s, self._process.kill)
-        watchdog.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        if not line:
-            raise RuntimeError(f"the {self._kind} floor ended, or did not answer within {within_s:.0f} s")
-        return json.loads(line)
+        super().__init__(f"the {kind} floor", "benchmarks.cascade_worker", arguments, _GRACE_S)
 
     def pages(self, asked: Sequence[Asked]) -> Pages:
         """Media ids and values; nothing is remembered of them."""
-        self.tell(do="pages", asked=[[each.user_id, each.time_ms, each.unseen] for each in asked])
+        self.tell({"do": "pages", "asked": [[each.user_id, each.time_ms, each.unseen] for each in asked]})
         return [[(media, value) for media, value in page] for page in self.answer()]
-
-    def close(self) -> None:
-        """Ends the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 class Floors:
@@ -97,8 +63,8 @@ class Floors:
         """The same load on each of `processes` workers at once, each with other users."""
         workers, valkey_s = self.workers[kind][:processes], cpu_seconds([self._valkey_pid])
         for number, worker in enumerate(workers):
-            worker.tell(do="load", load={**asdict(load), "users": load.users[number::processes]})
-        found = [worker.answer(load.seconds + _GRACE_S) for worker in workers]
+            worker.tell({"do": "load", "load": {**asdict(load), "users": load.users[number::processes]}})
+        found = [worker.answer(load.seconds) for worker in workers]
         valkey_s = cpu_seconds([self._valkey_pid]) - valkey_s
         return Sample(
             requests=sum(each["requests"] for each in found),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import grpc
@@ -19,6 +17,7 @@ import grpc
 from benchmarks.cascade_client import DEADLINE_S, Phase
 from benchmarks.cascade_floors import Sample
 from benchmarks.cpu_time import cpu_seconds
+from benchmarks.line_worker import LineWorker
 from benchmarks.reference import Reference
 from cli import processes
 from cli import stack as stacks
@@ -138,8 +137,7 @@ class Client:
     def __init__(self, users: list[str], directory: Path, valkey_pid: int) -> None:
         file = directory / "users.json"
         file.write_text(json.dumps(users), encoding="utf-8")
-        command = [sys.executable, "-m", "benchmarks.cascade_client", str(file)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._worker = LineWorker("the client", "benchmarks.cascade_client", [str(file)], _GRACE_S)
         self._valkey_pid = valkey_pid
 
     def load(self, server: Server, seconds: float, callers: int = 0, rate: float = 0.0, seed: int = 0) -> Sample:
@@ -164,27 +162,11 @@ class Client:
 
     def close(self) -> None:
         """Ends the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._worker.close()
 
     def _ask(self, command: dict[str, Any], seconds: float) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        watchdog = Timer(seconds + _GRACE_S, self._process.kill)
-        watchdog.start()
-        try:
-            print(json.dumps(command), file=self._process.stdin, flush=True)
-            line = self._process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        if not line:
-            raise RuntimeError("the client ended, or did not end its phase")
-        return dict(json.loads(line))
+        self._worker.tell(command)
+        return dict(self._worker.answer(seconds))
 
 
 def _ports(valkey_url: str) -> Ports:

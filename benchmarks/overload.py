@@ -12,20 +12,19 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from benchmarks.homes import running_stack, trained_home
+from benchmarks.line_worker import LineWorker
 from benchmarks.overload_client import Phase
-from benchmarks.report import TABLES, Result, at_least, at_most, command_line, finish
+from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
 from cli.progress import Steps, steps
 from cli.workspace import Workspace
 from training.datasets import load
@@ -58,7 +57,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="explore-overload-") as scratch:
         workspace = trained_home(arguments.home, Path(scratch))
         figures = _measured(workspace, Path(scratch), QUICK if arguments.quick else FULL)
-    checks = [
+    name = "overload_quick" if arguments.quick else "overload"
+    result = Result(name, command_line("benchmarks.overload"), figures, checks_of(figures), _tables(figures))
+    return finish(result, tables=None if arguments.quick else TABLES)
+
+
+def checks_of(figures: Mapping[str, Any]) -> list[Check]:
+    """What they must keep."""
+    return [
         at_least(
             "goodput at 5 x capacity / goodput at capacity, per core that the client leaves",
             figures["goodput_ratio_per_core_left"]["median"],
@@ -70,44 +76,25 @@ def main() -> int:
         at_most("degraded pages / pages, under overload", figures["degraded_share"]["median"], 0.05),
         at_most("seconds until pages are normal again", figures["recovery_s"]["max"], 2.0),
     ]
-    name = "overload_quick" if arguments.quick else "overload"
-    result = Result(name, command_line("benchmarks.overload"), figures, checks, _tables(figures))
-    return finish(result, tables=None if arguments.quick else TABLES)
 
 
 class Client:
     """The process that sends the load."""
 
     def __init__(self, address: str, users: Path, progress: Steps) -> None:
-        command = [sys.executable, "-m", "benchmarks.overload_client", address, str(users), str(DEADLINE_S)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        arguments = [address, str(users), str(DEADLINE_S)]
+        self._worker = LineWorker("the client", "benchmarks.overload_client", arguments, _GRACE_S)
         self._progress = progress
 
     def run(self, phase: Phase) -> dict[str, Any]:
         """What the client saw. A phase that does not end is ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        watchdog = Timer(phase.seconds + _GRACE_S, self._process.kill)
-        watchdog.start()
-        try:
-            with self._progress.step(phase.name):
-                print(json.dumps(asdict(phase)), file=self._process.stdin, flush=True)
-                line = self._process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"the client ended, or did not end its phase {phase.name!r}")
-            return dict(json.loads(line))
-        finally:
-            watchdog.cancel()
+        with self._progress.step(phase.name):
+            self._worker.tell(asdict(phase))
+            return dict(self._worker.answer(phase.seconds))
 
     def close(self) -> None:
         """Ends the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._worker.close()
 
 
 def _measured(workspace: Workspace, scratch: Path, lengths: Lengths) -> dict[str, Any]:

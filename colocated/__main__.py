@@ -41,15 +41,21 @@ SERVICES: Final[dict[Name, tuple[type[ServiceConfig], Build]]] = {
 }
 
 
+ANY_ADDRESS: Final = ("[::]", "0.0.0.0")
+LOOPBACK: Final = ("127.0.0.1", "[::1]", "localhost")
+
+
 class Neighbours:
-    """The servers of this process, by the address that others reach them at."""
+    """The servers of this process, by the addresses at which this machine reaches them."""
 
     def __init__(self) -> None:
         self._servers: dict[str, ServerHandle] = {}
 
     def add(self, config: ServiceConfig, server: ServerHandle) -> None:
         """A server has started."""
-        self._servers[config.listen] = server
+        host, _, port = config.listen.rpartition(":")
+        names = (config.listen, *(f"{name}:{port}" for name in LOOPBACK if host in ANY_ADDRESS))
+        self._servers |= dict.fromkeys(names, server)
 
     def open_channel(self, address: str, *others: Any, **named: Any) -> Any:
         """A channel to a neighbour if one listens at `address`, else one over the network."""
@@ -61,15 +67,14 @@ class Neighbours:
 def parts_of(config: ColocatedConfig, neighbours: Neighbours) -> list[Part]:
     """Every service with its settings. Raises ConfigError naming every wrong variable."""
     parts: list[Part] = []
-    last = config.services[-1]
+    last = config.hosted[-1]
     for name, address in config.listen.items():
         config_class, build = SERVICES[name]
         if name == "gateway":
             build = partial(build, open_channel=neighbours.open_channel)
-        # One port of the process for its health and one for its metrics: those of the service that starts last.
-        own = (
-            {"listen": address} if name == last else {"listen": address, "health_listen": None, "metrics_listen": None}
-        )
+        own: dict[str, str | None] = {"listen": address, "health_listen": None}  # one port for the health of all
+        if name != last:
+            own["metrics_listen"] = None  # what all measure is shown together, with the settings of the last one
         parts.append((load(config_class, **own), build))
     return parts
 
@@ -85,7 +90,7 @@ def main() -> int:
         return EXIT_CONFIG
     logs.configure(config.log_level)
     give_back_large_buffers()
-    return run_together(parts, neighbours.add)
+    return run_together(parts, neighbours.add, config.health_listen)
 
 
 if __name__ == "__main__":

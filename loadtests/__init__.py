@@ -3,5 +3,5 @@
 locustfile   what locust runs                     traffic, traffic.yaml   who arrives, and for what
 journeys     what visitors do, request by request  page_check              what is wrong with a page
 client       the API, measured                     shapes, saturation      how many arrive, and when
-                                                   slo                     whether that was good enough
+access       TLS, certificates and API keys        slo                     whether that was good enough
 """

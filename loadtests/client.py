@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from loadtests.access import PLAIN, Access
 from loadtests.page_check import is_degraded, problem_of
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
@@ -23,7 +24,6 @@ from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
 PAGES, FEEDBACK = "GetFeed", "LogEvents"  # request types of the reports
 DEGRADED = ", degraded"  # ends the name of a page that was made without some stage
 Report = Callable[..., None]  # locust's `environment.events.request.fire`
-_MAX_RESPONSE = 16 * 1024 * 1024
 
 
 class CallFailed(Exception):
@@ -85,12 +85,12 @@ class RequestEvents(_Interceptor):
 class ExploreClient:
     """One connection to a gateway. Calls return None when they failed, which has been reported then."""
 
-    def __init__(self, host: str, report: Report, deadline_s: float) -> None:
+    def __init__(self, host: str, report: Report, deadline_s: float, access: Access = PLAIN) -> None:
         """`host`: HOST:PORT."""
-        channel = grpc.insecure_channel(host, [("grpc.max_receive_message_length", _MAX_RESPONSE)])
+        channel = access.channel(host)
         measured = grpc.intercept_channel(channel, RequestEvents(report))
         self._feed, self._feedback = ExploreServiceStub(measured), FeedbackServiceStub(measured)
-        self._channel, self._deadline_s = channel, deadline_s
+        self._channel, self._deadline_s, self._metadata = channel, deadline_s, access.metadata
 
     def page(self, request: GetFeedRequest, due: float, shown: Collection[int] = ()) -> GetFeedResponse | None:
         """A page, if it is as it should be. `shown`: media of the feed's pages before it, in their order."""
@@ -114,16 +114,16 @@ class ExploreClient:
     def _ask(self, method: Any, request: Any, asked: Asked) -> Any:
         token = _asked.set(asked)
         try:
-            return method(request, timeout=self._deadline_s)
+            return method(request, timeout=self._deadline_s, metadata=self._metadata)
         except (CallFailed, BadPage):
             return None
         finally:
             _asked.reset(token)
 
 
-def wait_for_gateway(host: str, timeout_s: float) -> bool:
-    """Whether something at HOST:PORT accepts connections within this time."""
-    with grpc.insecure_channel(host) as channel:
+def wait_for_gateway(host: str, timeout_s: float, access: Access = PLAIN) -> bool:
+    """Whether something at HOST:PORT accepts connections within this time, and is who it should be."""
+    with access.channel(host) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=timeout_s)
         except grpc.FutureTimeoutError:

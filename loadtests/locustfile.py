@@ -23,6 +23,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
+from loadtests.access import Access, AccessError, read_access
 from loadtests.client import ExploreClient, wait_for_gateway
 from loadtests.journeys import Audience
 from loadtests.saturation import StepSearch
@@ -53,6 +54,12 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     ours.add_argument("--duration", type=float, default=60.0, help="seconds; saturation: at most")
     ours.add_argument("--step", type=float, default=10.0, help="seconds of a step of the saturation shape")
     ours.add_argument("--deadline", type=float, default=1.0, help="seconds that a call may take")
+    # Files, for a gateway that asks for them. In the environment: LOCUST_CA and so on.
+    ours.add_argument("--ca", env_var="LOCUST_CA", default="", help="PEM of whom to believe; calls go over TLS then")
+    ours.add_argument("--key-file", env_var="LOCUST_KEY_FILE", default="", help="the API key to show; needs --ca")
+    ours.add_argument("--certificate", env_var="LOCUST_CERTIFICATE", default="", help="PEM, to show; needs --ca")
+    ours.add_argument("--certificate-key", env_var="LOCUST_CERTIFICATE_KEY", default="", help="PEM, its private key")
+    ours.add_argument("--server-name", env_var="LOCUST_SERVER_NAME", default="", help="in the gateway's certificate")
     ours.add_argument("--traffic", default=str(DEFAULT), help="who arrives, and for what (YAML)")
     ours.add_argument("--users-file", default="", help="user ids, one a line, most active first")
     ours.add_argument("--seed", type=int, default=None, help="of everything that is drawn")
@@ -155,11 +162,14 @@ def refuse_what_cannot_run(environment: Environment, **_: Any) -> None:
             sys.exit(f"--{name} {getattr(options, name)}: must be more than 0")
     try:
         _population(options, random.Random())
-    except TrafficError as error:
+        access = _access(options)
+    except (TrafficError, AccessError) as error:
         sys.exit(str(error))
     if not re.fullmatch(r"[^/\s]+:\d+", host):
         sys.exit(f"--host {host}: must be HOST:PORT of a gateway, for example {HOST}")
-    if not wait_for_gateway(host, PATIENCE_S):
+    if not wait_for_gateway(host, PATIENCE_S, access):
+        if options.ca:
+            sys.exit(f"nothing at {host} answers with a certificate for that name that {options.ca} vouches for")
         sys.exit(f"nothing answers at {host}: start a stack with `make up`, or name another with --host HOST:PORT")
 
 
@@ -171,7 +181,8 @@ def open_the_doors(environment: Environment, **_: Any) -> None:
         own = f"{options.seed}/{getattr(environment.runner, 'worker_index', 0)}"  # workers must not do the same
         rng.seed(own)
         random.seed(own)
-    client = ExploreClient(environment.host or HOST, environment.events.request.fire, options.deadline)
+    report = environment.events.request.fire
+    client = ExploreClient(environment.host or HOST, report, options.deadline, _access(options))
     Visitors.client, Visitors.latest_s = client, 0.0
     Visitors.audience = Audience(*_population(options, rng), client, rng)
 
@@ -219,6 +230,10 @@ def pass_judgement(environment: Environment) -> None:
 
 def _options(environment: Environment) -> Any:
     return environment.parsed_options
+
+
+def _access(options: Any) -> Access:
+    return read_access(options.ca, options.certificate, options.certificate_key, options.key_file, options.server_name)
 
 
 def _population(options: Any, rng: random.Random) -> tuple[Traffic, Population]:

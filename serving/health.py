@@ -36,11 +36,18 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc, name-defined]
     A process that waits for its bundle is alive: to restart it would only make it wait from the beginning.
     """
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str] = ()) -> None:
         super().__init__()
         self.shutting_down = False
-        self._services = ("", *services)
-        self._server_status.update({**dict.fromkeys(self._services, NOT_SERVING), LIVE: SERVING})
+        self._services: list[str] = []
+        self._server_status[LIVE] = SERVING
+        self.expect(["", *services])
+
+    def expect(self, services: Iterable[str]) -> None:
+        """These are to be served, too. Before `set_serving`."""
+        for service in services:
+            self._services.append(service)
+            self._server_status[service] = NOT_SERVING
 
     async def set_serving(self) -> None:
         """Everything works."""

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
+from bundles import json_lines
 from serving import tracing
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+class JsonLines(json_lines.JsonLines):
+    """With the ids of the call that the record was written in."""
 
-class JsonLines(logging.Formatter):
-    """One JSON object per record; a value that JSON does not know is written as its string."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
-        moment = datetime.fromtimestamp(record.created, UTC)
-        line = {
-            "time": moment.isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **tracing.log_fields(),
-            **{name: value for name, value in vars(record).items() if name not in _STANDARD},
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+    def context(self) -> Mapping[str, Any]:
+        """None outside of calls."""
+        return tracing.log_fields()
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -13,6 +14,8 @@ from serving.telemetry import Histogram, Labels, Measure, Reading
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 Buckets = list[tuple[str, float] | tuple[str, float, Exemplar]]
+
+_JOIN: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "least": min, "most": max}
 
 
 class Measures(Collector):
@@ -27,7 +30,7 @@ class Measures(Collector):
 
     def collect(self) -> Iterator[Family]:
         """One family per measure, in the order of their names."""
-        for measure, values in sorted(_summed(self._take()).items(), key=lambda item: item[0].name):
+        for measure, values in sorted(_joined(self._take()).items(), key=lambda item: item[0].name):
             yield _family(measure, values)
 
 
@@ -41,7 +44,7 @@ def registry(take: Callable[[], Iterable[Reading]]) -> CollectorRegistry:
     return made
 
 
-def _summed(readings: Iterable[Reading]) -> dict[Measure, dict[Labels, float | Histogram]]:
+def _joined(readings: Iterable[Reading]) -> dict[Measure, dict[Labels, float | Histogram]]:
     found: dict[Measure, dict[Labels, float | Histogram]] = {}
     for reading in readings:
         values = found.setdefault(reading.measure, {})
@@ -51,7 +54,7 @@ def _summed(readings: Iterable[Reading]) -> dict[Measure, dict[Labels, float | H
         elif isinstance(value, Histogram) or isinstance(before, Histogram):
             values[reading.labels] = value
         else:
-            values[reading.labels] = value + (before or 0.0)
+            values[reading.labels] = value if before is None else _JOIN[reading.measure.joined](before, value)
     return found
 
 

@@ -17,6 +17,7 @@ from serving import logs
 from serving.config import C, ServiceConfig, load, strays
 from serving.errors import ConfigError, StartupError
 from serving.exporting import exported
+from serving.joint_health import JointHealth
 from serving.memory import give_back_large_buffers
 from serving.server import ServerHandle, Service
 from serving.telemetry import MemoryTelemetry, Telemetry
@@ -54,38 +55,50 @@ def run(config: C, build: Build[C]) -> int:
     return run_together([(config, build)])
 
 
-def run_together(parts: Sequence[Part], started: Callable[[ServiceConfig, ServerHandle], None] = _ignore) -> int:
+def run_together(
+    parts: Sequence[Part],
+    started: Callable[[ServiceConfig, ServerHandle], None] = _ignore,
+    health_listen: str | None = None,
+) -> int:
     """As `run`, for several services in one process, each with a server of its own. They start in order and end in reverse.
 
-    `started` is told of every server once its port is open, before the next service is built. Metrics and traces are shown as the
-    last one's settings say.
+    `started` is told of every server once its port is open, before the next service is built. At `health_listen`, nothing is
+    SERVING until all of them are. Metrics and traces of all are shown as the last one's settings say.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(parts, started))
+            runner.run(_serve(parts, started, JointHealth(health_listen)))
         except StartupError as error:
             _log.error("cannot start: %s", error)
             return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_STARTUP
     return 0
 
 
-async def _serve(parts: Sequence[Part], started: Callable[[ServiceConfig, ServerHandle], None]) -> None:
+async def _serve(
+    parts: Sequence[Part], started: Callable[[ServiceConfig, ServerHandle], None], health: JointHealth
+) -> None:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _on_signal, number, told_to_stop)
     telemetry, servers = MemoryTelemetry(), list[ServerHandle]()
     async with exported(parts[-1][0], telemetry) as tracer:
         try:
+            await health.open()
             for config, build in parts:
-                server = ServerHandle(config, build(config, telemetry), telemetry, tracer)
+                service = build(config, telemetry)
+                server = ServerHandle(config, service, telemetry, tracer)
                 servers.append(server)
+                health.expect(service.names)
                 await server.start()
                 started(config, server)
+            health.watch([server.ready for server in servers])
             await told_to_stop.wait()
             _log.info("draining", extra={"at_most_s": max(config.drain_s for config, _ in parts)})
         finally:
+            await health.shut_down()
             for server in reversed(servers):
                 await server.stop()
+            await health.close()
     _log.info("stopped", extra={"telemetry": [asdict(line) for line in telemetry.snapshot()]})
 
 

@@ -10,16 +10,25 @@ from serving.admission import Door
 from serving.status import software_version
 from serving.telemetry import Measure, Reading
 
-READY = Measure("explore_ready", "1 once the service has loaded what it serves from, 0 before.", "gauge")
-BUILD = Measure("explore_build_info", "The software that runs; always 1.", "gauge", ("version",))
+READY = Measure(
+    "explore_ready",
+    "1 once every service of the process has loaded what it serves from, 0 before.",
+    "gauge",
+    joined="least",
+)
+BUILD = Measure("explore_build_info", "The software that runs; always 1.", "gauge", ("version",), joined="most")
 BUNDLE = Measure(
     "explore_bundle_info",
     'A bundle version that is held, state "current" or "held", or wanted and "refused"; always 1.',
     "gauge",
     ("version", "state"),
+    joined="most",
 )
 BUNDLE_CREATED = Measure(
-    "explore_bundle_created_timestamp_seconds", "When the current bundle was published, since the epoch.", "gauge"
+    "explore_bundle_created_timestamp_seconds",
+    "When the current bundle was published, since the epoch; of several services in a process, the oldest.",
+    "gauge",
+    joined="least",
 )
 USERS = Measure(
     "explore_stage_call_users",

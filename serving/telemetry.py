@@ -36,6 +36,7 @@ class Measure:
     kind: Literal["counter", "gauge", "histogram"]
     labels: Labels = ()
     bounds: tuple[float, ...] = BUCKETS_S
+    joined: Literal["sum", "least", "most"] = "sum"  # what several readings are together: services may share a process
 
 
 CALL = Measure(
@@ -120,7 +121,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Reading:
-    """A measure as it is now. Readings of the same measure and labels are added up."""
+    """A measure as it is now. Readings of the same measure and labels are joined, as the measure says."""
 
     measure: Measure
     value: float | Histogram

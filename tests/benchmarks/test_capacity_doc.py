@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.capacity_doc import BEGIN, DOCUMENT, END, planned_for, tables_of, write_doc
+from benchmarks.capacity_doc import DOCUMENT, MARK, planned_for, tables_of, write_doc
 from benchmarks.capacity_plan import Assumptions
 from cli.stack import SERVICES
 from tests.benchmarks.test_capacity_model import costs
 
+BEGIN, END = f"<!-- {MARK}: begin -->", f"<!-- {MARK}: end -->"
 PROCESSES = (*SERVICES, "valkey")
 
 

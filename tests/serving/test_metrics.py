@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -11,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from serving.metrics import registry
+from serving.service_readings import readings_of
 from serving.telemetry import CALL, Histogram, Measure, MemoryTelemetry, Reading
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -59,6 +61,19 @@ def test_counters_and_gauges_of_several_sources_add_up() -> None:
     telemetry.watch(lambda: [Reading(LIMIT, 4.0)])
     found = samples(telemetry)
     assert (found["explore_test_events_total", ("a",)], found["explore_test_limit", ()]) == (5, 9)
+
+
+def test_of_services_in_one_process_the_last_to_be_ready_and_the_oldest_bundle_count() -> None:
+    telemetry, old, new = MemoryTelemetry(), "20260101T000000.000000Z-a", "20260102T000000.000000Z-b"
+    telemetry.watch(lambda: readings_of(True, [new, old], (), ()))
+    telemetry.watch(lambda: readings_of(False, [old], (), ()))
+    telemetry.watch(lambda: readings_of(True, [new], (), ()))
+    found = samples(telemetry)
+    assert found["explore_ready", ()] == 0
+    assert found["explore_bundle_created_timestamp_seconds", ()] == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    bundles = {labels: value for (name, labels), value in found.items() if name == "explore_bundle_info"}
+    assert bundles == {("current", new): 1, ("held", old): 1, ("current", old): 1}
+    assert [value for (name, _), value in found.items() if name == "explore_build_info"] == [1]
 
 
 def test_histograms_of_several_sources_add_up() -> None:
