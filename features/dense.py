@@ -95,7 +95,8 @@ def _item_age_hours(v: View) -> Float32:
 
 def _follows_author(v: View) -> Float32:
     followed_GL = v.same_author.of_user(v.history.action_BL == Action.FOLLOW)
-    return v.same_author.of_candidates((followed_GL & v.same_author.match_GL).any(axis=1).astype(np.float32))
+    follows_G = np.asarray((followed_GL & v.same_author.match_GL).any(axis=1), dtype=np.float32)
+    return v.same_author.of_candidates(follows_G)
 
 
 def _item(

@@ -27,6 +27,8 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 PRIOR_IMPRESSIONS = 20.0  # an item's rates start at the base rate and are worth this many impressions
+_MANY = 64  # candidates per user from which on users are taken one by one
+_AT_ONCE = 512  # other candidates
 INTENT_SLOTS = 10  # the newest actions, which tell what the user wants right now
 
 
@@ -181,17 +183,37 @@ class View:
         row_BS = np.where(liked_BS, self.history.row_BL[:, -INTENT_SLOTS:], 0)
         recent_BSD = self.items.media_vector_MD[row_BS]
         liked_BS &= recent_BSD.any(axis=2)
-        vector_ND = self.items.media_vector_MD[self.row_N]
-        close_NS = np.einsum("nd,nsd->ns", vector_ND, self.spread(recent_BSD))
-        best_N = np.where(self.spread(liked_BS), close_NS, -np.inf).max(axis=1)
-        return np.where(np.isfinite(best_N) & is_known(vector_ND), best_N, np.nan).astype(np.float32)
+        intent_N = np.empty(len(self.row_N), dtype=np.float32)
+        for part, user_X in self._parts:
+            vector_XD = self.items.media_vector_MD[self.row_N[part]]
+            close_XS = np.einsum("nd,nsd->ns", vector_XD, recent_BSD[user_X])
+            best_X = np.where(liked_BS[user_X], close_XS, -np.inf).max(axis=1)
+            intent_N[part] = np.where(np.isfinite(best_X) & is_known(vector_XD), best_X, np.nan)
+        return intent_N
 
     def _affinity(self, taste_BV: Float32, vectors: Float32, row_N: Int64) -> Float32:
         """Similarity of two unit vectors; NaN where one of them is zero, which says "unknown", not "unlike"."""
-        vector_NV, taste_NV = vectors[row_N], self.spread(taste_BV)
-        dot_N = np.einsum("nv,nv->n", vector_NV, taste_NV)
-        known_N = self.spread(taste_BV.any(axis=1)) & is_known(vector_NV)
-        return np.where(known_N, dot_N, np.nan).astype(np.float32)
+        known_B, affinity_N = np.asarray(taste_BV.any(axis=1)), np.empty(len(row_N), dtype=np.float32)
+        for part, user_X in self._parts:
+            vector_XV = vectors[row_N[part]]
+            dot_X = np.einsum("nv,nv->n", vector_XV, taste_BV[user_X])
+            affinity_N[part] = np.where(known_B[user_X] & is_known(vector_XV), dot_X, np.nan)
+        return affinity_N
+
+    @cached_property
+    def _parts(self) -> list[tuple[slice, slice | Int64]]:
+        """Candidates some at a time, so that their vectors stay in the cache, and whose they are: one user's, or each its own.
+
+        A slice of one user is repeated by numpy, where an index would copy the user's vectors for every candidate.
+        """
+        users, count = len(self.contexts), len(self.row_N)
+        if users == 1:
+            return [(slice(0, count), slice(0, 1))]
+        if count > _MANY * users and not (self.user_N[1:] < self.user_N[:-1]).any():
+            ends = self.user_N.searchsorted(np.arange(users + 1)).tolist()
+            return [(slice(*ends[user : user + 2]), slice(user, user + 1)) for user in range(users)]
+        starts = range(0, count, _AT_ONCE)
+        return [(slice(start, start + _AT_ONCE), self.user_N[start : start + _AT_ONCE]) for start in starts]
 
     # -- time ----------------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
 _SIEVE_BITS = 16  # 64 KiB, which a core keeps at hand; of ids that a set of 2,000 does not hold, 3 % need a search
+_UNSIEVED = 64
 _FEW = 256  # rows of all sets that a search beats marks for, which take memory as large as the table
 
 
@@ -49,7 +50,7 @@ def rank_within(group_P: Int64) -> Int64:
     return place_P - np.maximum.accumulate(before_P)
 
 
-def best_first(score_P: Float64, offsets: Int64) -> Int64:
+def best_first(score_P: NDArray[np.floating], offsets: Int64) -> Int64:
     """Order of the rows by falling score inside every group; equal scores keep their order. Shape [P].
 
     Score (as float32) and place are packed into one integer, which numpy sorts several times as fast as it sorts places by a float
@@ -154,19 +155,26 @@ class Sets:
 
 @dataclass(frozen=True)
 class IdSet:
-    """Any ids. Most that are asked for are not in it, which a sieve of one byte per hash tells without a search."""
+    """Any ids. Most that are asked for are not in it, which a sieve of one byte per hash tells without a search.
+
+    A few ids have none: they are searched as fast.
+    """
 
     sorted_ids: Int64
-    sieve: NDArray[np.bool_]
+    sieve: NDArray[np.bool_] | None
 
     @classmethod
     def of(cls, ids: Int64) -> IdSet:
+        if len(ids) <= _UNSIEVED:
+            return cls(np.sort(ids), None)
         sieve = np.zeros(1 << _SIEVE_BITS, dtype=np.bool_)
         sieve[_hashed(ids)] = True
         return cls(np.sort(ids), sieve)
 
     def contains(self, id_P: Int64) -> NDArray[np.bool_]:
         """Whether each id is in the set. Shape [P]."""
+        if self.sieve is None:
+            return contains(self.sorted_ids, id_P)
         found_P = self.sieve[_hashed(id_P)]
         maybe = found_P.nonzero()[0]
         found_P[maybe] = contains(self.sorted_ids, id_P[maybe])

@@ -48,14 +48,14 @@ def test_many_candidates_share_few_sums() -> None:
     value_N, user_N = np.tile(np.arange(10), 200), np.repeat([0, 1], 1_000)
     found = Matches.of(value_BL, value_N, user_N, 10)
     assert len(found.match_GL) == 2 * (5 + 1)  # five values, and none of them
-    assert found.match_GL.any(axis=1)[found.group_N].tolist() == (value_N < 5).tolist()
+    assert found.of_candidates(np.asarray(found.match_GL.any(axis=1))).tolist() == (value_N < 5).tolist()
 
 
 @pytest.mark.parametrize("many", [0, 1 << 30])
 def test_what_is_unknown_matches_nothing_not_even_what_is_unknown(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matches, "_MANY", many)
     found = Matches.of(np.full((1, SLOTS), -1), np.array([-1, 0, -1]), np.zeros(3, dtype=np.int64), 3)
-    assert not found.of_candidates(found.match_GL.any(axis=1)).any()
+    assert not found.of_candidates(np.asarray(found.match_GL.any(axis=1))).any()
 
 
 def test_nobody_matches_nothing() -> None:
