@@ -38,30 +38,15 @@ class ItemEmbeddings:
 
     def gather(self, items: ItemTable, row_X: Int64) -> Float32:
         """Concatenated embeddings [*X, K] of media, author and topic; `unknown_K`, or its part, for unknown rows and topics."""
-        found_YK = np.empty((row_X.size, len(self.unknown_K)), dtype=np.float32)
-        row_Y = row_X.ravel()
-        known = (row_Y >= 0).nonzero()[0]
-        if len(known) == len(row_Y):
-            self._gather_known(items, row_Y, found_YK)
-        else:  # most slots of a sequence may be empty: only what is there is looked up
-            found_YK[:] = self.unknown_K
-            known_ZK = np.empty((len(known), len(self.unknown_K)), dtype=np.float32)
-            self._gather_known(items, row_Y[known], known_ZK)
-            found_YK[known] = known_ZK
-        return found_YK.reshape(*row_X.shape, len(self.unknown_K))
-
-    def _gather_known(self, items: ItemTable, row_Z: Int64, into_ZK: Float32) -> None:
+        known_X = row_X >= 0
+        safe_X = np.where(known_X, row_X, 0)
+        author_X, topic_X = (column_M[safe_X].astype(np.int64) for column_M in (items.author_row_M, items.topic_M))
+        found_XK = np.empty((*row_X.shape, len(self.unknown_K)), dtype=np.float32)
         end = 0
-        for table_IK, id_Z in (
-            (self.media_MK, row_Z),
-            (self.account_UK, items.author_row_M[row_Z]),
-            (self.topic_TK, items.topic_M[row_Z]),
-        ):
+        for table_IK, id_X in ((self.media_MK, row_X), (self.account_UK, author_X), (self.topic_TK, topic_X)):
             start, end = end, end + table_IK.shape[1]
-            into_ZK[:, start:end] = table_IK[id_Z] if len(table_IK) else self.unknown_K[start:end]
-            unknown = (id_Z < 0).nonzero()[0]
-            if len(unknown):
-                into_ZK[unknown, start:end] = self.unknown_K[start:end]
+            _read(table_IK, np.where(known_X, id_X, -1), self.unknown_K[start:end], found_XK[..., start:end])
+        return found_XK
 
     def save(self, directory: Path) -> None:
         """Writes media.npy, account.npy, topic.npy and unknown.npy into `directory`."""
@@ -120,3 +105,11 @@ def _table(path: Path) -> Float32:
     if table_IK.ndim != 2:
         raise ValueError(f"{path.name} has shape {table_IK.shape}, expected rows of vectors")
     return table_IK
+
+
+def _read(table_IK: Float32, id_X: Int64, unknown_K: Float32, into_XK: Float32) -> None:
+    """Rows of a table into `into_XK`; `unknown_K` for id -1."""
+    known_X = id_X >= 0
+    if known_X.any():
+        into_XK[...] = table_IK[np.maximum(id_X, 0)]
+    into_XK[~known_X] = unknown_K

@@ -120,7 +120,8 @@ class Audience:
             last[:] = [user_P, author_P, self.avoided(user_P, author_P).nonzero()[0]]
         suspect_X = last[2]
         found_P = np.zeros(len(author_P), dtype=np.bool_)
-        found_P[suspect_X] = accounts.contains(user_P[suspect_X], author_P[suspect_X])
+        if len(suspect_X):
+            found_P[suspect_X] = accounts.contains(user_P[suspect_X], author_P[suspect_X])
         return found_P
 
     @cached_property

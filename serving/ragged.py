@@ -50,7 +50,7 @@ def rank_within(group_P: Int64) -> Int64:
     return place_P - np.maximum.accumulate(before_P)
 
 
-def best_first(score_P: NDArray[np.floating], offsets: Int64) -> Int64:
+def best_first(score_P: Float64, offsets: Int64) -> Int64:
     """Order of the rows by falling score inside every group; equal scores keep their order. Shape [P].
 
     Score (as float32) and place are packed into one integer, which numpy sorts several times as fast as it sorts places by a float

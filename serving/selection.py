@@ -7,23 +7,20 @@ import numpy as np
 from features.dense import FINGERPRINT
 from serving.columns import Float32, Int64, RankBatch, Ranked
 from serving.errors import StageContractViolation
-from serving.ragged import best_first, owners, ranges
 from serving.scorer import Scored
 
 
 def top_rows(score_N: Float32, offsets: Int64, keep_B: Int64) -> tuple[Int64, Int64]:
     """Rows and offsets of the best `keep_B[b]` of each user: by falling score, equal scores in row order, NaN dropped."""
-    missing_N = np.isnan(score_N)
-    if missing_N.any():
-        scored = (~missing_N).nonzero()[0]
-        found_B = np.bincount(owners(offsets)[scored], minlength=len(offsets) - 1)
-        start_B = np.cumsum(found_B) - found_B
-        order = scored[best_first(score_N[scored], np.append(start_B, len(scored)))]
-    else:
-        found_B, start_B = offsets[1:] - offsets[:-1], offsets[:-1]
-        order = best_first(score_N, offsets)
+    users = len(offsets) - 1
+    user_N = np.repeat(np.arange(users), np.diff(offsets))
+    scored = np.flatnonzero(~np.isnan(score_N))
+    order = scored[np.lexsort((-score_N[scored], user_N[scored]))]  # lexsort is stable
+    found_B = np.bincount(user_N[scored], minlength=users)
+    starts_B = np.cumsum(found_B) - found_B
+    rank = np.arange(len(order)) - np.repeat(starts_B, found_B)
     kept_B = np.minimum(found_B, keep_B)
-    return order[ranges(start_B, kept_B)], np.concatenate([[0], np.cumsum(kept_B)]).astype(np.int64)
+    return order[rank < np.repeat(keep_B, found_B)], np.concatenate([[0], np.cumsum(kept_B)]).astype(np.int64)
 
 
 def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch, version: str) -> Ranked:
