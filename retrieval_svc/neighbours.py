@@ -60,15 +60,11 @@ class AccountNeighbours:
     def _read(self, account_row_S: Int64, k: int, now: Snapshot) -> tuple[Int64, Float32, NDArray[np.bool_]]:
         """What the lists [S, K] say that is still so, and whether that is all it takes to know the k nearest in the table."""
         width = self._row_UK.shape[1]
+        near_SK = np.full((len(account_row_S), width), NO_NEIGHBOUR, dtype=np.int64)
+        cosine_SK = np.zeros((len(account_row_S), width), dtype=np.float32)
         listed_S = now.in_table(account_row_S) & (account_row_S < len(self._row_UK))
-        if listed_S.all():
-            near_SK = self._row_UK[account_row_S].astype(np.int64)
-            cosine_SK = self._cosine_UK[account_row_S].astype(np.float32)
-        else:
-            near_SK = np.full((len(account_row_S), width), NO_NEIGHBOUR, dtype=np.int64)
-            cosine_SK = np.zeros((len(account_row_S), width), dtype=np.float32)
-            near_SK[listed_S] = self._row_UK[account_row_S[listed_S]]
-            cosine_SK[listed_S] = self._cosine_UK[account_row_S[listed_S]]
+        near_SK[listed_S] = self._row_UK[account_row_S[listed_S]]
+        cosine_SK[listed_S] = self._cosine_UK[account_row_S[listed_S]]
         # A list with room left names every neighbour there is; one that is full may go on beyond its end.
         full_S = ((near_SK != NO_NEIGHBOUR) & (cosine_SK > 0)).all(axis=1)
         near_SK[~now.in_table(near_SK)] = NO_NEIGHBOUR
@@ -83,11 +79,7 @@ def _best(account_row_S: Int64, near_SX: Int64, cosine_SX: Float32, k: int) -> t
         near_SX = np.pad(near_SX, ((0, 0), (0, missing)), constant_values=NO_NEIGHBOUR)
         cosine_SX = np.pad(cosine_SX, ((0, 0), (0, missing)))
     dropped_SX = (near_SX == NO_NEIGHBOUR) | (near_SX == account_row_S[:, None]) | (cosine_SX <= 0)
-    falling_SX = np.where(dropped_SX, np.float32(np.inf), -cosine_SX)
-    if not (falling_SX[:, 1:] < falling_SX[:, :-1]).any():  # a list that nothing was added to or taken from
-        near_SX, cosine_SX, kept_Sk = near_SX[:, :k], cosine_SX[:, :k], ~dropped_SX[:, :k]
-        return np.where(kept_Sk, near_SX, NO_NEIGHBOUR), np.where(kept_Sk, cosine_SX, np.float32(0))
-    order_Sk = np.argsort(falling_SX, axis=1, kind="stable")[:, :k]
+    order_Sk = np.argsort(np.where(dropped_SX, np.inf, -cosine_SX), axis=1, kind="stable")[:, :k]
     kept_Sk = ~np.take_along_axis(dropped_SX, order_Sk, axis=1)
     near_Sk = np.where(kept_Sk, np.take_along_axis(near_SX, order_Sk, axis=1), NO_NEIGHBOUR)
     return near_Sk, np.where(kept_Sk, np.take_along_axis(cosine_SX, order_Sk, axis=1), 0).astype(np.float32)

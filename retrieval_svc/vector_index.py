@@ -200,7 +200,7 @@ class Snapshot:
     def in_table(self, row_X: Int64) -> Bool:
         """Whether the vector of each row is the one that the bundle brought. Shape [*X]."""
         known_X = (row_X >= 0) & (row_X < len(self.outdated_R))
-        return known_X & ~self.outdated_R[np.where(known_X, row_X, 0)] if self.outdated_R.any() else known_X
+        return known_X & ~self.outdated_R[np.where(known_X, row_X, 0)] if len(self.outdated_R) else known_X
 
     def vectors_of(self, row_S: Int64) -> Float32:
         """The vector of every row, zeros for rows that have none. Shape [S, E]."""
