@@ -15,7 +15,7 @@ Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
 _SIEVE_BITS = 16  # 64 KiB, which a core keeps at hand; of ids that a set of 2,000 does not hold, 3 % need a search
-_UNSIEVED = 64
+_UNSIEVED = 64  # ids that a search finds as fast as a sieve
 _FEW = 256  # rows of all sets that a search beats marks for, which take memory as large as the table
 
 
