@@ -80,7 +80,7 @@ class UserContexts:
                 raise ValueError(f"UserContexts.{name} has {len(getattr(self, name))} rows, expected {length}")
         for name in ("history_offsets", "relation_offsets"):
             offsets = getattr(self, name)
-            if offsets[0] != 0 or np.any(np.diff(offsets) < 0):
+            if offsets[0] != 0 or (offsets[1:] < offsets[:-1]).any():
                 raise ValueError(f"UserContexts.{name} must start at 0 and never decrease")
         for name, shape in (
             ("action_counts_BA", (users, N_ACTIONS)),
@@ -92,16 +92,18 @@ class UserContexts:
 
 def newest(contexts: UserContexts, length: int) -> UserContexts:
     """The same users, who remember no more than their newest `length` actions."""
-    count_B = np.diff(contexts.history_offsets)
+    offsets = contexts.history_offsets
+    count_B = offsets[1:] - offsets[:-1]
     if count_B.max(initial=0) <= length:
         return contexts
     kept_B = np.minimum(count_B, length)
-    # An entry stays if at most `length` entries of its user lie between it and the end of the history, itself included.
-    to_end_H = np.repeat(contexts.history_offsets[1:], count_B) - np.arange(int(contexts.history_offsets[-1]))
-    kept_H = to_end_H <= length
+    kept_offsets = np.zeros_like(offsets)
+    np.cumsum(kept_B, out=kept_offsets[1:])
+    # A user's kept entries end where the history ends.
+    kept_H = np.arange(int(kept_offsets[-1])) + np.repeat(offsets[1:] - kept_offsets[1:], kept_B)
     return replace(
         contexts,
-        history_offsets=np.concatenate([[0], np.cumsum(kept_B)]).astype(np.int64),
+        history_offsets=kept_offsets,
         history_media_id_H=contexts.history_media_id_H[kept_H],
         history_action_H=contexts.history_action_H[kept_H],
         history_time_ms_H=contexts.history_time_ms_H[kept_H],

@@ -6,7 +6,7 @@ that was taken before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,10 +44,13 @@ def _known_count(v: View, count_B: np.ndarray) -> Float32:
     return v.of_user(np.where(count_B >= 0, count_B, np.nan))
 
 
-def _user_rate_B(v: View, actions: Sequence[int]) -> Float32:
-    counts_BA = v.users.counts_BA
-    done_B = view.total(counts_BA, actions) + _USER_PRIOR_IMPRESSIONS * v.items.base_rate(actions)
-    return done_B / (counts_BA[:, Action.IMPRESSION] + _USER_PRIOR_IMPRESSIONS)
+def _user_rate_B(v: View, actions: tuple[int, ...]) -> Float32:
+    rates_B = v.users.rates_B
+    if actions not in rates_B:
+        counts_BA = v.users.counts_BA
+        done_B = view.total(counts_BA, actions) + _USER_PRIOR_IMPRESSIONS * v.items.base_rate(actions)
+        rates_B[actions] = done_B / (counts_BA[:, Action.IMPRESSION] + _USER_PRIOR_IMPRESSIONS)
+    return rates_B[actions]
 
 
 def _user_rate(v: View, *actions: int) -> Float32:
@@ -76,7 +79,7 @@ def _hours_since_action(v: View) -> Float32:
 
 def _on_surface(number: int) -> Callable[[View], Float32]:
     """Whether the page is shown on the surface with this number; missing where the surface is none that training met."""
-    return lambda v: v.of_user(np.where(v.users.surface_B >= 0, v.users.surface_B == number, np.nan))
+    return lambda v: v.of_user(v.users.on_surface_BS[:, number])
 
 
 # -- item --------------------------------------------------------------------------------------------------------------------
@@ -90,19 +93,10 @@ def _item_age_hours(v: View) -> Float32:
 # -- cross -------------------------------------------------------------------------------------------------------------------
 
 
-def _author_weight(v: View, weight_NL: Float32) -> Float32:
-    total_N = (weight_NL * v.same_author_NL).sum(axis=1)
-    return np.where(v.user_has_history_N, total_N, np.nan).astype(np.float32)
-
-
-def _topic_disliked(v: View) -> Float32:
-    total_N = (v.disliked_weight_NL * v.same_topic_NL).sum(axis=1)
-    return np.where(v.user_has_history_N, total_N, np.nan).astype(np.float32)
-
-
 def _follows_author(v: View) -> Float32:
-    followed_BL = v.history.action_BL == Action.FOLLOW
-    return np.asarray((v.spread(followed_BL) & v.same_author_NL).any(axis=1), dtype=np.float32)
+    followed_GL = v.same_author.of_user(v.history.action_BL == Action.FOLLOW)
+    follows_G = np.asarray((followed_GL & v.same_author.match_GL).any(axis=1), dtype=np.float32)
+    return v.same_author.of_candidates(follows_G)
 
 
 def _item(
@@ -159,12 +153,14 @@ FEATURES: tuple[Feature, ...] = (
     _item("author_recent_click_rate", lambda v: v.smoothed_rate_N(v.author_recent_counts_NA, _CLICK)),
     _item("author_like_rate", lambda v: v.smoothed_rate_N(v.author_counts_NA, _LIKE)),
     _item("author_negative_rate", lambda v: v.smoothed_rate_N(v.author_counts_NA, *_NEGATIVE), everywhere=True),
-    Feature("author_liked", Scope.CROSS, lambda v: _author_weight(v, v.liked_weight_NL), _LOG, ALL_STAGES),
-    Feature("author_disliked", Scope.CROSS, lambda v: _author_weight(v, v.disliked_weight_NL), _LOG),
+    Feature(
+        "author_liked", Scope.CROSS, lambda v: v.matched_weight_N(v.same_author, v.liked_weight_BL), _LOG, ALL_STAGES
+    ),
+    Feature("author_disliked", Scope.CROSS, lambda v: v.matched_weight_N(v.same_author, v.disliked_weight_BL), _LOG),
     Feature("author_followed", Scope.CROSS, _follows_author),
-    Feature("topic_share", Scope.CROSS, lambda v: v.share_N(v.same_topic_NL), stages=ALL_STAGES),
-    Feature("topic_intent", Scope.CROSS, lambda v: v.share_N(v.same_topic_NL, view.INTENT_SLOTS)),
-    Feature("topic_disliked", Scope.CROSS, _topic_disliked, _LOG),
+    Feature("topic_share", Scope.CROSS, lambda v: v.share_N(v.same_topic), stages=ALL_STAGES),
+    Feature("topic_intent", Scope.CROSS, lambda v: v.share_N(v.same_topic, view.INTENT_SLOTS)),
+    Feature("topic_disliked", Scope.CROSS, lambda v: v.matched_weight_N(v.same_topic, v.disliked_weight_BL), _LOG),
     Feature("media_affinity", Scope.CROSS, lambda v: v.media_affinity_N, stages=ALL_STAGES),
     Feature("account_affinity", Scope.CROSS, lambda v: v.account_affinity_N, stages=ALL_STAGES),
     Feature("intent_affinity", Scope.CROSS, lambda v: v.intent_affinity_N),

@@ -72,7 +72,9 @@ def join_history(contexts: UserContexts, items: ItemTable) -> History:
             return np.full((users, length), empty, dtype=np.int64)
         return np.where(filled_BL, column_H[source_BL].astype(np.int64), empty)
 
-    row_BL = padded(items.rows(contexts.history_media_id_H), UNKNOWN_ROW)
+    # Only the newest actions are looked up: the deep ranker's contexts hold up to twenty times as many.
+    media_id_BL = padded(contexts.history_media_id_H, 0)
+    row_BL = np.where(filled_BL, items.rows(media_id_BL.ravel()).reshape(media_id_BL.shape), UNKNOWN_ROW)
     action_BL = padded(contexts.history_action_H, 0)
     time_BL = padded(contexts.history_time_ms_H, 0)
     age_ms_BL = np.where(filled_BL, np.maximum(contexts.request_time_ms_B[:, None] - time_BL, 0), 0)

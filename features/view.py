@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.context import UserContexts
+from features.context import HISTORY_LENGTH, UserContexts
 from features.counters import DAY_MS
 from features.history import History, join_history
-from features.item_table import UNKNOWN_ROW, ItemTable
+from features.item_table import MAX_SURFACES, UNKNOWN_ROW, ItemTable
+from features.matches import Matches
 from features.related import RelatedActions, related_actions
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 
 PRIOR_IMPRESSIONS = 20.0  # an item's rates start at the base rate and are worth this many impressions
+_MANY = 64  # candidates per user from which on users are taken one by one
+_AT_ONCE = 512  # other candidates
 INTENT_SLOTS = 10  # the newest actions, which tell what the user wants right now
 
 
@@ -34,6 +37,7 @@ class Users:
 
     def __init__(self, contexts: UserContexts, items: ItemTable) -> None:
         self.contexts, self.items = contexts, items
+        self.rates_B: dict[tuple[int, ...], Float32] = {}  # by actions: several features start from the same one
 
     @cached_property
     def history(self) -> History:
@@ -44,10 +48,11 @@ class Users:
         return self.contexts.action_counts_BA.astype(np.float32)
 
     @cached_property
-    def surface_B(self) -> Int64:
-        """Place of each request's surface among those that the table knows; -1 for others."""
+    def on_surface_BS(self) -> Float32:
+        """Whether the page is shown on each of the MAX_SURFACES surfaces, by number; NaN where the table does not know it."""
         place = {name: number for number, name in enumerate(self.items.surfaces)}
-        return np.array([place.get(name, -1) for name in self.contexts.surfaces], dtype=np.int64)
+        surface_B = np.array([place.get(name, -1) for name in self.contexts.surfaces], dtype=np.int64)[:, None]
+        return np.where(surface_B >= 0, surface_B == np.arange(MAX_SURFACES), np.nan).astype(np.float32)
 
     def alone(self) -> View:
         """One candidate each, for features that do not depend on it. Not kept: a cycle would outlive the request."""
@@ -127,38 +132,39 @@ class View:
     # -- matches between a candidate and its user's history -------------------------------------------------------------------
 
     @cached_property
-    def weight_NL(self) -> Float32:
-        return self.spread(self.history.weight_BL)
+    def same_author(self) -> Matches:
+        accounts = len(self.items.account_id_U)
+        return Matches.of(self.history.author_BL, self.author_N, self.user_N, accounts)
 
     @cached_property
-    def same_author_NL(self) -> NDArray[np.bool_]:
-        return self.spread(self.history.author_BL) == self.author_N[:, None]
-
-    @cached_property
-    def same_topic_NL(self) -> NDArray[np.bool_]:
+    def same_topic(self) -> Matches:
         # An unknown topic is no topic that two items could share.
-        return (self.spread(self.history.topic_BL) == self.topic_N[:, None]) & (self.topic_N >= 0)[:, None]
+        return Matches.of(self.history.topic_BL, self.topic_N, self.user_N, len(self.items.topics))
 
     @cached_property
-    def liked_weight_NL(self) -> Float32:
-        return np.maximum(self.weight_NL, 0)
+    def liked_weight_BL(self) -> Float32:
+        return np.maximum(self.history.weight_BL, 0)
 
     @cached_property
-    def disliked_weight_NL(self) -> Float32:
-        return np.maximum(-self.weight_NL, 0)
+    def disliked_weight_BL(self) -> Float32:
+        return np.maximum(-self.history.weight_BL, 0)
 
     @cached_property
-    def user_has_history_N(self) -> NDArray[np.bool_]:
+    def user_has_history_B(self) -> NDArray[np.bool_]:
         """Whether anything is known about what the user acted on: media that the table lacks have neither author nor topic."""
-        return self.spread((self.history.row_BL != UNKNOWN_ROW).any(axis=1))
+        return (self.history.row_BL != UNKNOWN_ROW).any(axis=1)
 
-    def share_N(self, match_NL: NDArray[np.bool_], slots: int | None = None) -> Float32:
-        """Share of the liked weight (of the newest `slots`) that matches; NaN for users without any."""
-        weight_NL = self.liked_weight_NL if slots is None else self.liked_weight_NL[:, -slots:]
-        match_NL = match_NL if slots is None else match_NL[:, -slots:]
-        total_N = weight_NL.sum(axis=1)
-        share_N = (weight_NL * match_NL).sum(axis=1) / np.where(total_N > 0, total_N, 1)
-        return np.where(total_N > 0, share_N, np.nan).astype(np.float32)
+    def matched_weight_N(self, matches: Matches, weight_BL: Float32) -> Float32:
+        """The weight of the matching actions; NaN for users without history."""
+        known_G = matches.of_user(self.user_has_history_B)
+        return matches.of_candidates(np.where(known_G, matches.summed(weight_BL), np.nan).astype(np.float32))
+
+    def share_N(self, matches: Matches, slots: int = HISTORY_LENGTH) -> Float32:
+        """Share of the liked weight of the newest `slots` that matches; NaN for users without any."""
+        weight_BL = self.liked_weight_BL[:, -slots:]
+        total_G = matches.of_user(weight_BL.sum(axis=1))
+        share_G = matches.summed(weight_BL) / np.where(total_G > 0, total_G, 1)
+        return matches.of_candidates(np.where(total_G > 0, share_G, np.nan).astype(np.float32))
 
     # -- vectors -------------------------------------------------------------------------------------------------------------
 
@@ -177,23 +183,54 @@ class View:
         row_BS = np.where(liked_BS, self.history.row_BL[:, -INTENT_SLOTS:], 0)
         recent_BSD = self.items.media_vector_MD[row_BS]
         liked_BS &= recent_BSD.any(axis=2)
-        vector_ND = self.items.media_vector_MD[self.row_N]
-        close_NS = np.einsum("nd,nsd->ns", vector_ND, self.spread(recent_BSD))
-        best_N = np.where(self.spread(liked_BS), close_NS, -np.inf).max(axis=1)
-        return np.where(np.isfinite(best_N) & vector_ND.any(axis=1), best_N, np.nan).astype(np.float32)
+        intent_N = np.empty(len(self.row_N), dtype=np.float32)
+        for part, user_X in self._parts:
+            vector_XD = self.items.media_vector_MD[self.row_N[part]]
+            close_XS = np.einsum("nd,nsd->ns", vector_XD, recent_BSD[user_X])
+            best_X = np.where(liked_BS[user_X], close_XS, -np.inf).max(axis=1)
+            intent_N[part] = np.where(np.isfinite(best_X) & is_known(vector_XD), best_X, np.nan)
+        return intent_N
 
     def _affinity(self, taste_BV: Float32, vectors: Float32, row_N: Int64) -> Float32:
         """Similarity of two unit vectors; NaN where one of them is zero, which says "unknown", not "unlike"."""
-        vector_NV, taste_NV = vectors[row_N], self.spread(taste_BV)
-        dot_N = np.einsum("nv,nv->n", vector_NV, taste_NV)
-        known_N = taste_NV.any(axis=1) & vector_NV.any(axis=1)
-        return np.where(known_N, dot_N, np.nan).astype(np.float32)
+        known_B, affinity_N = np.asarray(taste_BV.any(axis=1)), np.empty(len(row_N), dtype=np.float32)
+        for part, user_X in self._parts:
+            vector_XV = vectors[row_N[part]]
+            dot_X = np.einsum("nv,nv->n", vector_XV, taste_BV[user_X])
+            affinity_N[part] = np.where(known_B[user_X] & is_known(vector_XV), dot_X, np.nan)
+        return affinity_N
+
+    @cached_property
+    def _parts(self) -> list[tuple[slice, slice | Int64]]:
+        """Candidates some at a time, so that their vectors stay in the cache, and whose they are: one user's, or each its own.
+
+        A slice of one user is repeated by numpy, where an index would copy the user's vectors for every candidate.
+        """
+        users, count = len(self.contexts), len(self.row_N)
+        if users == 1:
+            return [(slice(0, count), slice(0, 1))]
+        if count > _MANY * users and not (self.user_N[1:] < self.user_N[:-1]).any():
+            ends = self.user_N.searchsorted(np.arange(users + 1)).tolist()
+            return [(slice(*ends[user : user + 2]), slice(user, user + 1)) for user in range(users)]
+        starts = range(0, count, _AT_ONCE)
+        return [(slice(start, start + _AT_ONCE), self.user_N[start : start + _AT_ONCE]) for start in starts]
 
     # -- time ----------------------------------------------------------------------------------------------------------------
 
     @cached_property
     def day_share_N(self) -> Float32:
         return ((self.request_time_ms_N % DAY_MS) / DAY_MS).astype(np.float32)
+
+
+def is_known(vector_XV: Float32) -> NDArray[np.bool_]:
+    """Whether each vector is another than zero. Nearly every one shows it by its first number, so few are read to the end."""
+    if vector_XV.shape[1] == 0:
+        return np.zeros(len(vector_XV), dtype=np.bool_)
+    known_X = vector_XV[:, 0] != 0
+    unclear_X = (~known_X).nonzero()[0]
+    if len(unclear_X):
+        known_X[unclear_X] = vector_XV[unclear_X].any(axis=1)
+    return known_X
 
 
 def total(counts_XA: Float32, actions: Sequence[int]) -> Float32:

@@ -110,7 +110,7 @@ class BlockedAuthor:
     reason: str = "blocked_author"
 
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
-        return audience.blocked.contains(user_P, audience.authors(media_row_P))
+        return audience.is_author_in(audience.blocked, user_P, media_row_P)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class MutedAuthor:
     reason: str = "muted_author"
 
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
-        return audience.muted.contains(user_P, audience.authors(media_row_P))
+        return audience.is_author_in(audience.muted, user_P, media_row_P)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class HiddenAuthor:
     reason: str = "hidden_author"
 
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
-        return audience.hidden.contains(user_P, audience.authors(media_row_P))
+        return audience.is_author_in(audience.hidden, user_P, media_row_P)
 
 
 @dataclass(frozen=True)

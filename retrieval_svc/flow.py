@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.ragged import Int64, offsets_of, rank_within
+from serving.ragged import Int64, first_places, offsets_of
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -86,15 +86,6 @@ class Flow:
         """The same rows with another account of what was dropped."""
         return replace(self, dropped=dropped)
 
-    def first(self, want_B: Int64) -> Flow:
-        """The first `want_B` rows of every user; users with rows beyond have more."""
-        beyond_P = rank_within(self.user_P) >= want_B[self.user_P]
-        if not beyond_P.any():
-            return self
-        more_B = self.more_B.copy()
-        more_B[self.user_P[beyond_P]] = True
-        return replace(self.pick(np.flatnonzero(~beyond_P)), more_B=more_B)
-
     def only(self, active_B: Bool) -> Flow:
         """Nothing of the users outside the mask: neither rows, nor counts, nor a promise of more."""
         if active_B.all():
@@ -157,10 +148,8 @@ def below_one(key_P: Float64) -> Float64:
 
 def first_of_each(flow: Flow, sources: int, reason: str) -> Flow:
     """Only the first row of every user's media item or account; later ones are dropped."""
-    order_P = np.lexsort((flow.row_P, flow.user_P))  # stable: equal rows stay in order
-    again_P = np.zeros(len(flow), dtype=np.bool_)
-    same = (np.diff(flow.row_P[order_P]) == 0) & (np.diff(flow.user_P[order_P]) == 0)
-    again_P[order_P[1:][same]] = True
+    again_P = np.ones(len(flow), dtype=np.bool_)
+    again_P[first_places(flow.user_P * (int(flow.row_P.max(initial=0)) + 1) + flow.row_P)] = False
     return flow.drop(again_P, reason, sources)
 
 

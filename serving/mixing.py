@@ -108,7 +108,9 @@ def _later_claims(user_P: Int64, list_P: Int64, media_row_P: Int64, turn_P: Floa
     order_P = np.argsort(key_P)
     again = (key_P[order_P[1:]] == key_P[order_P[:-1]]).nonzero()[0]
     # Few media have several claims, and only those need to be put in order.
-    claim_X = order_P[np.unique(np.concatenate([again, again + 1]))]
+    claimed_P = np.zeros(len(key_P), dtype=np.bool_)
+    claimed_P[again] = claimed_P[again + 1] = True
+    claim_X = order_P[claimed_P]
     claim_X = claim_X[np.lexsort((list_P[claim_X], turn_P[claim_X], key_P[claim_X]))]
     later_P[claim_X[1:][key_P[claim_X[1:]] == key_P[claim_X[:-1]]]] = True
     return later_P

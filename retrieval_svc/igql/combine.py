@@ -15,7 +15,7 @@ from retrieval_svc.flow import ALL, Flow, below_one, first_of_each, joined, stac
 from retrieval_svc.igql.operator import Run
 from retrieval_svc.igql.plan import Fallback, Mix, Step
 from serving.mixing import Portions, deal
-from serving.ragged import Int64, rank_within
+from serving.ragged import Int64, ranges
 
 Float64 = NDArray[np.float64]
 Rows = Callable[[Step, Int64], Flow]
@@ -27,10 +27,15 @@ _GROWTH = 4
 
 def cut(flow: Flow, want_B: Int64, run: Run) -> Flow:
     """The first `want_B` rows of every user; what lies beyond is counted as over quota."""
-    beyond = np.flatnonzero(rank_within(flow.user_P) >= want_B[flow.user_P])
-    if len(beyond) == 0:
+    count_B = flow.count_B
+    if (count_B <= want_B).all():
         return flow
-    return flow.first(want_B).with_dropped(flow.counted(beyond, OVER_QUOTA, run.sources))
+    kept_B = np.minimum(count_B, want_B)
+    start_B = np.cumsum(count_B) - count_B
+    beyond = ranges(start_B + kept_B, count_B - kept_B)
+    first = flow.pick(ranges(start_B, kept_B))
+    dropped = flow.counted(beyond, OVER_QUOTA, run.sources)
+    return replace(first, more_B=flow.more_B | (kept_B < count_B), dropped=dropped)
 
 
 def union(rows: Rows, run: Run, step: Step, want_B: Int64) -> Flow:

@@ -57,6 +57,21 @@ def test_a_users_features_do_not_depend_on_who_else_is_in_the_batch(users: list[
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.lists(USERS, min_size=2, max_size=4), st.sampled_from([1, 30, 200]), st.booleans())
+def test_many_candidates_get_to_the_last_bit_what_each_gets_alone(users: list[User], times: int, mixed: bool) -> None:
+    """Sums and vectors of many candidates are shared and computed user by user; those of few, or of mixed users, are not."""
+    count = len(KNOWN_MEDIA) * times
+    row_N = np.tile(np.arange(len(KNOWN_MEDIA)), len(users) * times)
+    user_N = np.tile(np.arange(len(users)), count) if mixed else np.repeat(np.arange(len(users)), count)
+    together = assemble(candidate_view(contexts_of(users), ITEMS, row_N, user_N), FEATURES)
+    for number, user in enumerate(users):
+        for row in range(len(KNOWN_MEDIA)):
+            alone = assemble(candidate_view(contexts_of([user]), ITEMS, np.array([row]), np.array([0])), FEATURES)
+            mine_N = (row_N == row) & (user_N == number)
+            assert np.array_equal(together[mine_N], np.repeat(alone, mine_N.sum(), axis=0), equal_nan=True)
+
+
 def test_concatenated_contexts_give_the_features_of_one_batch() -> None:
     users = [User(), User([(10, Action.LIKE, HOUR)]), User([(30, Action.HIDE, DAY), (10, Action.CLICK, HOUR)])]
     joined = concatenate([contexts_of([user]) for user in users])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving import ragged
 from serving.ragged import IdSet, Sets, offsets_of
 
 ids = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 50), max_size=60)
 
 
+@pytest.mark.parametrize("unsieved", [-1, 64])
 @given(ids, ids)
-def test_an_id_set_holds_its_ids_and_no_others(held: list[int], asked: list[int]) -> None:
-    found = IdSet.of(np.array(held, dtype=np.int64)).contains(np.array(asked + held, dtype=np.int64))
+def test_an_id_set_holds_its_ids_and_no_others(unsieved: int, held: list[int], asked: list[int]) -> None:
+    with mock.patch.object(ragged, "_UNSIEVED", unsieved):
+        found = IdSet.of(np.array(held, dtype=np.int64)).contains(np.array(asked + held, dtype=np.int64))
     assert found.tolist() == [each in set(held) for each in asked + held]
 
 

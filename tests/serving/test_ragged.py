@@ -9,12 +9,14 @@ from serving.ragged import (
     Sets,
     best_first,
     contains,
+    first_places,
     largest_remainder,
     lowest_first,
     offsets_of,
     owners,
     ranges,
     rank_within,
+    stable_order,
 )
 
 weights = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 5)), elements=st.floats(0, 1e6))
@@ -105,3 +107,19 @@ def test_shares_add_up_and_stay_within_one_of_the_exact_share(weight_BS: np.ndar
 def test_the_largest_remainder_gets_the_last_seat_and_ties_go_left() -> None:
     assert largest_remainder(np.array([10]), np.array([[0.35, 0.33, 0.32]])).tolist() == [[4, 3, 3]]
     assert largest_remainder(np.array([1]), np.array([[0.5, 0.5]])).tolist() == [[1, 0]]
+
+
+few_or_huge = st.lists(st.integers(0, 5) | st.integers(0, 2**63 - 1), max_size=40)
+
+
+@given(few_or_huge)
+def test_stable_order_is_a_stable_sort_of_keys_of_any_size(keys: list[int]) -> None:
+    key_P = np.array(keys, dtype=np.int64)
+    assert stable_order(key_P).tolist() == np.argsort(key_P, kind="stable").tolist()
+    assert key_P.tolist() == keys
+
+
+@given(few_or_huge)
+def test_first_places_are_those_of_keys_that_did_not_come_before(keys: list[int]) -> None:
+    expected = [place for place, key in enumerate(keys) if key not in keys[:place]]
+    assert first_places(np.array(keys, dtype=np.int64)).tolist() == expected

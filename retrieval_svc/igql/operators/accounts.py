@@ -15,7 +15,7 @@ from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.stages import Stage
 from retrieval_svc.neighbours import NO_NEIGHBOUR
 from retrieval_svc.tables import Lists
-from serving.ragged import Int64, contains, rank_within
+from serving.ragged import Int64, best_first, contains, first_places, offsets_of, rank_within
 
 _LONGER_THAN_LISTS = 1 << 30
 
@@ -32,6 +32,7 @@ class AccountNn(Operator):
     max_num_to_retrieve: int = arg(COUNT, "neighbours per account", 20)
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
+        flow = _by_seed(flow)
         near_Sk, cosine_Sk = run.audience.catalogue.accounts.neighbours(flow.row_P, self.max_num_to_retrieve)
         from_X = np.repeat(np.arange(len(flow)), near_Sk.shape[1])
         near_X, score_X = near_Sk.ravel(), cosine_Sk.ravel() * flow.score_P[from_X]
@@ -46,7 +47,7 @@ class FollowedBy(Operator):
     max_num_to_retrieve: int = arg(COUNT, "how many per account", 10)
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
-        follows = run.audience.catalogue.tables.follows
+        flow, follows = _by_seed(flow), run.audience.catalogue.tables.follows
         place_X, take_S = follows.of(flow.row_P, self.max_num_to_retrieve)
         from_X = np.repeat(np.arange(len(flow)), take_S)
         row_X = follows.row_X[place_X].astype(np.int64)
@@ -72,7 +73,7 @@ class EngagedMedia(Operator):
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
         rows = _listed(run, flow, run.audience.catalogue.tables.engaged, self.max_media_per_account)
-        return rows.pick(_first_places(rows.user_P, rows.row_P))
+        return rows.pick(first_places(_pairs(rows.user_P, rows.row_P)))
 
 
 def _listed(run: Run, flow: Flow, lists: Lists, most: int) -> Flow:
@@ -86,20 +87,27 @@ def _listed(run: Run, flow: Flow, lists: Lists, most: int) -> Flow:
     return replace(rows, key_P=rank_within(flow.user_P)[from_X] + lists.places(found_X, take_S) / _LONGER_THAN_LISTS)
 
 
+def _by_seed(flow: Flow) -> Flow:
+    """Accounts by the seed that led to them: what is found from accounts in this order needs to be sorted by score only."""
+    return flow.pick(np.lexsort((flow.seed_row_P, flow.user_P)))
+
+
 def _new_accounts(run: Run, flow: Flow, from_X: Int64, row_X: Int64, score_X: np.ndarray) -> Flow:
-    """Accounts found from those of `flow`, best first within a user, each once, without those that the user started from."""
+    """Accounts found from those of `flow`, best first within a user, each once, without those that the user started from.
+
+    `flow` is by seed and `from_X` rises; of equal scores the one of the lower seed comes first.
+    """
     accounts = len(run.audience.catalogue.items.account_id_U)
     user_X = flow.user_P[from_X]
-    known_S = np.unique(np.concatenate([flow.user_P * accounts + row for row in (flow.row_P, flow.seed_row_P)]))
+    known_S = np.sort(np.concatenate([flow.user_P * accounts + row for row in (flow.row_P, flow.seed_row_P)]))
     new_X = np.flatnonzero(~contains(known_S, user_X * accounts + row_X))
     user_X, row_X, from_X, score_X = user_X[new_X], row_X[new_X], from_X[new_X], score_X[new_X]
-    order_X = np.lexsort((flow.seed_row_P[from_X], -score_X, user_X))
-    order_X = order_X[_first_places(user_X[order_X], row_X[order_X])]
+    order_X = best_first(score_X, offsets_of(user_X, flow.users))
+    order_X = order_X[first_places(_pairs(user_X[order_X], row_X[order_X]))]
     order_X = order_X[~run.audience.avoided(user_X[order_X], row_X[order_X])]
     return replace(flow.pick(from_X[order_X]), row_P=row_X[order_X], score_P=score_X[order_X])
 
 
-def _first_places(user_X: Int64, row_X: Int64) -> Int64:
-    """Places of the first of each user's equal rows, in order. `user_X` rises."""
-    key_X = user_X * (int(row_X.max(initial=0)) + 1) + row_X
-    return np.sort(np.unique(key_X, return_index=True)[1])
+def _pairs(user_X: Int64, row_X: Int64) -> Int64:
+    """One number for each pair of a user and a row."""
+    return user_X * (int(row_X.max(initial=0)) + 1) + row_X

@@ -5,6 +5,8 @@ Shapes: B users, L history slots, X rows of all users.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,5 +124,6 @@ def _acted(run: Run, actions: frozenset[Action], window_ms: int | None, most: in
     return start(user_X[first_G], row_X[first_G], author_G, weight_G, run.audience.users)
 
 
+@cache
 def _is_one_of(actions: frozenset[Action]) -> NDArray[np.bool_]:
     return np.isin(np.arange(N_ACTIONS), list(actions))

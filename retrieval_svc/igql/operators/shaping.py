@@ -18,7 +18,7 @@ from retrieval_svc.igql.operator import Operator, Run, operator
 from retrieval_svc.igql.rankers import ACCOUNT_RANKERS, MEDIA_RANKERS, Ranker
 from retrieval_svc.igql.stages import Stage
 from retrieval_svc.shuffle import random_keys
-from serving.ragged import Int64, best_first, lowest_first, rank_within
+from serving.ragged import Int64, best_first, lowest_first, rank_within, stable_order
 
 Bool = NDArray[np.bool_]
 
@@ -109,7 +109,7 @@ class DiversifyBy(Operator):
         rounds = int(place_P.max(initial=0)) + 1
         if flow.key_P is not None:
             flow = replace(flow, key_P=place_P + below_one(flow.key_P))
-        return flow.pick(_stable_order(flow.user_P * rounds + place_P, flow.users * rounds))
+        return flow.pick(stable_order(flow.user_P * rounds + place_P))
 
 
 def column(run: Run, flow: Flow, name: str) -> Int64:
@@ -125,16 +125,11 @@ def _place_in_group(flow: Flow, key_P: Int64) -> Int64:
     """How many rows with the same user and value come before each row."""
     low = int(key_P.min(initial=0))
     width = int(key_P.max(initial=0)) - low + 1
-    _, group_P = np.unique(flow.user_P * width + (key_P - low), return_inverse=True)
-    order_P = _stable_order(group_P, int(group_P.max(initial=0)) + 1)
+    group_P = flow.user_P * width + (key_P - low)
+    order_P = stable_order(group_P)
     place_P = np.empty(len(flow), dtype=np.int64)
     place_P[order_P] = rank_within(group_P[order_P])
     return place_P
-
-
-def _stable_order(key_P: Int64, limit: int) -> Int64:
-    """A stable argsort; of keys that fit into 16 bits numpy sorts by radix, ten times as fast."""
-    return np.argsort(key_P.astype(np.uint16) if limit <= 1 << 16 else key_P, kind="stable")
 
 
 @operator("sample", (Stage.ACTIONS,), None, needs_all=True)
@@ -178,8 +173,12 @@ def _sampled(run: Run, flow: Flow, ids: Int64, count: int, seed: int) -> Flow:
     key_P = random_keys(run.audience.contexts, flow.user_P, ids[flow.row_P], seed)
     if flow.key_P is not None:
         flow = replace(flow, key_P=(key_P >> np.uint64(32)).astype(np.float64))
-    shuffled = flow.pick(lowest_first(key_P, flow.offsets))
-    return shuffled.drop(rank_within(shuffled.user_P) >= count, Sample.name, run.sources)
+    order_P = lowest_first(key_P, flow.offsets)
+    drawn_P = rank_within(flow.user_P) < count  # of the shuffled rows: users keep their places
+    if drawn_P.all():
+        return flow.pick(order_P)
+    dropped = flow.counted(order_P[~drawn_P], Sample.name, run.sources)
+    return flow.pick(order_P[drawn_P]).with_dropped(dropped)
 
 
 @operator("limit", _ROWS, None)
