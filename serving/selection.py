@@ -29,7 +29,7 @@ def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch,
     row_M, kept_offsets = top_rows(scored.score_N, batch.candidates.offsets, batch.keep_B)
     probability_NT = scored.probability_NT
     probability_MT = np.empty((len(row_M), 0), np.float32) if probability_NT is None else probability_NT[row_M]
-    if not ((probability_MT >= 0) & (probability_MT <= 1)).all():
+    if probability_MT.size and not (probability_MT.min() >= 0 and probability_MT.max() <= 1):  # NaN is in no range
         raise StageContractViolation(stage, "task_probability", "of a scored candidate is not in [0, 1]")
     dense_NF = scored.dense_NF if batch.with_features else None
     return Ranked(
