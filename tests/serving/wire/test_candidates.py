@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -157,7 +158,7 @@ _VALUES = {
     "source_index": st.integers(0, 3),
     "score": st.sampled_from([0.0, -1.0, float("nan"), float("inf"), float("-inf")]),
 }
-_RULES = {
+_RULES: dict[str, Callable[[float], bool]] = {
     "media_id": lambda value: value > 0,
     "author_id": lambda value: value > 0,
     "seed_account_id": lambda value: value >= 0,
