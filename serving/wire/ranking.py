@@ -147,7 +147,7 @@ def _decode_features(response: RankResponse, rows: int) -> Float32 | None:
 
 
 def _check_rows_belong(ranked: Ranked, offsets: Int64, keep_B: Int64) -> None:
-    kept_B = np.diff(ranked.offsets)
+    kept_B = ranked.offsets[1:] - ranked.offsets[:-1]
     check_rows(kept_B <= keep_B, kept_B, "offsets: kept", "at most what was asked for")
     own_M = (ranked.row_M >= offsets[:-1].repeat(kept_B)) & (ranked.row_M < offsets[1:].repeat(kept_B))
     check_rows(own_M, ranked.row_M, "row", "a row of the same user in the request")
