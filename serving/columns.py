@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,13 @@ class CandidateColumns:
     def __post_init__(self) -> None:
         """Raises ValueError naming the column or table whose length does not fit."""
         rows = int(self.offsets[-1]) if len(self.offsets) else -1
-        columns = (self.media_id_N, self.author_id_N, self.seed_account_id_N, self.source_index_N, self.score_N)
+        columns: tuple[NDArray[Any], ...] = (
+            self.media_id_N,
+            self.author_id_N,
+            self.seed_account_id_N,
+            self.source_index_N,
+            self.score_N,
+        )
         if any(len(column) != rows for column in columns):
             names = ("media_id_N", "author_id_N", "seed_account_id_N", "source_index_N", "score_N")
             name, column = next((n, c) for n, c in zip(names, columns, strict=True) if len(c) != rows)
