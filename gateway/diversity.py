@@ -5,6 +5,8 @@ Knows scores and groups only. Shapes: N candidates, K places on the page.
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,7 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 NO_SEED = 0  # candidates without a seed account are no group
+_LOWEST = -sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -63,30 +66,79 @@ def select(
     """
     if not np.isfinite(score_N).all():
         raise ValueError("diversity needs finite scores; drop unscored candidates before")
-    author_factor_N, seed_factor_N = np.ones(len(score_N)), np.ones(len(score_N))
-    taken_author: dict[int, int] = {}
-    taken_seed: dict[int, int] = {}
-    left_N = np.ones(len(score_N), dtype=bool)
+    left = _Left(score_N, author_N, seed_N, config)
     rows: list[int] = []
     factors: list[float] = []
     propensities: list[float] = []
     for place in range(min(size, len(score_N))):
-        factor_N = author_factor_N * seed_factor_N
-        discounted_N = discounted(score_N, factor_N)
-        row, propensity = int(np.argmax(np.where(left_N, discounted_N, -np.inf))), 1.0
+        row, propensity = left.best(), 1.0
         if place < len(first_F):
             row = int(first_F[place])
         elif draw is not None:
-            row, propensity = draw.pick(place, row, np.flatnonzero(left_N & (score_N >= 0)))
+            row, propensity = draw.pick(place, row, left.not_negative())
         rows.append(row)
         propensities.append(propensity)
-        factors.append(float(factor_N[row]))
-        left_N[row] = False
-        author, seed = int(author_N[row]), int(seed_N[row])
-        author_factor_N[author_N == author] = _factor(_count(taken_author, author), config)
-        if seed != NO_SEED:
-            seed_factor_N[seed_N == seed] = _factor(_count(taken_seed, seed), config)
+        factors.append(left.take(row))
     return Selection(np.array(rows, dtype=np.int64), np.array(factors), np.array(propensities))
+
+
+class _Left:
+    """The candidates that are not on the page yet, and what each of them is worth after both discounts.
+
+    Numbers of Python, not of numpy: a place changes the worth of the few rows that share its author or its seed account, and on so
+    few a call of numpy takes longer than the sums.
+    """
+
+    def __init__(self, score_N: Float64, author_N: Int64, seed_N: Int64, config: DiversityConfig) -> None:
+        self._score: list[float] = score_N.tolist()
+        self._worth, self._left, self._config = list(self._score), [True] * len(score_N), config
+        self._author, self._seed = _Groups(author_N), _Groups(seed_N)
+
+    def best(self) -> int:
+        """The row that is worth most, of equal ones the first."""
+        return self._worth.index(max(self._worth))
+
+    def not_negative(self) -> Int64:
+        """The rows whose score is none."""
+        return np.array([row for row, left in enumerate(self._left) if left and self._score[row] >= 0], dtype=np.int64)
+
+    def take(self, row: int) -> float:
+        """Puts a row on the page, which discounts what is left of its groups. Returns the factor that it stood under itself."""
+        factor = self._author.factor[row] * self._seed.factor[row]
+        self._left[row], self._worth[row] = False, -math.inf
+        changed = self._author.take(row, self._config)
+        if self._seed.of_row[row] != NO_SEED:
+            changed = [*changed, *self._seed.take(row, self._config)]
+        for other in changed:
+            if self._left[other]:
+                self._worth[other] = _worth(self._score[other], self._author.factor[other] * self._seed.factor[other])
+        return factor
+
+
+class _Groups:
+    """Which rows share an author, or a seed account, and the factor of each."""
+
+    def __init__(self, group_N: Int64) -> None:
+        self.of_row: list[int] = group_N.tolist()
+        self.factor = [1.0] * len(self.of_row)
+        self._taken: dict[int, int] = {}
+        self._rows: dict[int, list[int]] = {}
+        for row, group in enumerate(self.of_row):
+            self._rows.setdefault(group, []).append(row)
+
+    def take(self, row: int, config: DiversityConfig) -> list[int]:
+        """One more of the row's group is taken: the rows whose factor that changes."""
+        rows, factor = self._rows[self.of_row[row]], _factor(_count(self._taken, self.of_row[row]), config)
+        for other in rows:
+            self.factor[other] = factor
+        return rows
+
+
+def _worth(score: float, factor: float) -> float:
+    """`discounted` of one score. However small the factor, what is left is worth more than what is taken."""
+    if score >= 0:
+        return score * factor
+    return max(score / factor, _LOWEST) if factor else _LOWEST
 
 
 def discounted(score_N: Float64, factor_N: Float64) -> Float64:

@@ -50,21 +50,35 @@ def compose(
     draw = Draw(policy.random_slots, request.request_id, request.cursor.next_position) if chance else None
     picked = select(score_N, author_N, seed_N, request.page_size, policy.diversity, first_F, draw)
     _explain(standing, score_N, picked, policy, trace)
+    return _items(standing, picked, score_N if valued else None, request.cursor.next_position, len(first_F))
+
+
+def _items(
+    standing: Standing, picked: Selection, value_N: NDArray[np.float64] | None, position: int, missed: int
+) -> tuple[FeedItem, ...]:
+    """The picked rows as items, from columns that are read once; `value_N` is None where no stage predicted tasks."""
+    columns, row_K = standing.candidates, picked.row_K
+    media, author = columns.media_id_N[row_K].tolist(), columns.author_id_N[row_K].tolist()
+    seed, source = columns.seed_account_id_N[row_K].tolist(), columns.source_index_N[row_K].tolist()
+    value = [None] * len(row_K) if value_N is None else value_N[row_K].tolist()
+    factor, propensity = picked.factor_K.tolist(), picked.propensity_K.tolist()
+    probability = standing.probability_NT[row_K].tolist()
+    paths = columns.source_paths or ("",) * len(columns.sources)
     return tuple(
         FeedItem(
-            media_id=int(columns.media_id_N[row]),
-            author_id=int(columns.author_id_N[row]),
-            position=request.cursor.next_position + place,
-            value=float(score_N[row]) if valued else None,
-            diversity_factor=float(picked.factor_K[place]),
-            task_probability=dict(zip(standing.tasks, standing.probability_NT[row].tolist(), strict=True)),
-            source=columns.source(row),
-            source_path=columns.source_path(row),
-            seed_account_id=int(columns.seed_account_id_N[row]),
-            propensity=float(picked.propensity_K[place]),
-            module=MISSED if place < len(first_F) else "",
+            media_id=media[place],
+            author_id=author[place],
+            position=position + place,
+            value=value[place],
+            diversity_factor=factor[place],
+            task_probability=dict(zip(standing.tasks, probability[place], strict=True)),
+            source=columns.sources[source[place]],
+            source_path=paths[source[place]],
+            seed_account_id=seed[place],
+            propensity=propensity[place],
+            module=MISSED if place < missed else "",
         )
-        for place, row in enumerate(picked.row_K.tolist())
+        for place in range(len(row_K))
     )
 
 

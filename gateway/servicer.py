@@ -9,7 +9,7 @@ import grpc
 from gateway import paging
 from gateway.clock import Clock
 from gateway.config import GatewayConfig
-from gateway.debug import debug_message, probabilities
+from gateway.debug import debug_message
 from gateway.experiments.choice import Choice
 from gateway.feed import Degradation as DegradationRecord
 from gateway.feed import FeedItem as Item
@@ -19,7 +19,6 @@ from gateway.trace import Trace
 from protos.explore.v1.feed_pb2 import (
     Degradation,
     DegradationReason,
-    FeedItem,
     GetFeedRequest,
     GetFeedResponse,
 )
@@ -77,8 +76,7 @@ def parse(request: GetFeedRequest, config: GatewayConfig, now_ms: int) -> FeedRe
 
 def respond(page: Page, request: FeedRequest, trace: Trace) -> GetFeedResponse:
     """The response message."""
-    return GetFeedResponse(
-        items=[_item(item) for item in page.items],
+    response = GetFeedResponse(
         request_id=request.request_id,
         arm=page.arms.name,
         arms=page.arms.arms,
@@ -90,23 +88,28 @@ def respond(page: Page, request: FeedRequest, trace: Trace) -> GetFeedResponse:
         cold_start=page.cold_start,
         debug=debug_message(trace) if request.debug else None,
     )
+    for item in page.items:
+        _add(item, response)
+    return response
 
 
 def _degradation(entry: DegradationRecord) -> Degradation:
     return Degradation(stage=entry.stage, reason=DegradationReason.Name(entry.reason), detail=entry.detail)
 
 
-def _item(item: Item) -> FeedItem:
-    return FeedItem(
+def _add(item: Item, response: GetFeedResponse) -> None:
+    """Made in its place: a message that is put into another one is copied, with the probabilities in it."""
+    message = response.items.add(
         media_id=item.media_id,
         author_id=item.author_id,
         position=item.position,
         value=item.value,
         diversity_factor=item.diversity_factor,
-        task_probabilities=probabilities(item.task_probability),
         source=item.source,
         source_path=item.source_path,
         seed_account_id=item.seed_account_id,
         propensity=item.propensity,
         module=item.module,
     )
+    for task, probability in item.task_probability.items():
+        message.task_probabilities.add(task=task, probability=probability)

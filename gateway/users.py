@@ -61,7 +61,8 @@ class Users:
         state, timeout_s = EMPTY, min(self._timeout_s, budget.share(_LOAD_SHARE))
         with trace.step(StageRun(READ)):
             try:
-                state = await asyncio.wait_for(self._store.read(request.user_id), timeout_s)
+                async with _at_most(timeout_s):
+                    state = await self._store.read(request.user_id)
             except TimeoutError:
                 detail = f"no answer within {timeout_s * 1000:.0f} ms; page is not personal"
                 trace.degrade(STATE, Reason.DEADLINE, detail)
@@ -76,7 +77,8 @@ class Users:
         with trace.step(StageRun(WRITE)):
             try:
                 timeout_s = min(self._timeout_s, budget.remaining() * _REMEMBER_SHARE)
-                await asyncio.wait_for(self._store.remember(exposure), timeout_s)
+                async with _at_most(timeout_s):
+                    await self._store.remember(exposure)
             except TimeoutError:
                 trace.degrade(STATE, Reason.DEADLINE, "the page was not remembered; a new feed may repeat it")
             except (valkey.exceptions.ValkeyError, OSError) as error:
@@ -85,7 +87,23 @@ class Users:
 
 def _at_request(state: UserState, request: FeedRequest) -> FeedUser:
     contexts = state.context(request.user_id, request.time_ms, request.surface)
-    return FeedUser(contexts, np.union1d(state.seen_S, request.cursor.shown_media_id_S), _last_visit_ms(state))
+    return FeedUser(contexts, without_doubles(state.seen_S, request.cursor.shown_media_id_S), _last_visit_ms(state))
+
+
+def _at_most(timeout_s: float) -> asyncio.Timeout:
+    """As `asyncio.timeout`, but without time nothing begins. (`asyncio.wait_for` would make every read and write a task.)"""
+    if not timeout_s > 0:
+        raise TimeoutError
+    return asyncio.timeout(timeout_s)
+
+
+def without_doubles(seen_S: NDArray[np.int64], shown_S: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each media once, in order: `np.union1d` by sorting alone, which takes a fraction of its time."""
+    both_S = np.concatenate([seen_S, shown_S])
+    both_S.sort()
+    first_S = np.ones(len(both_S), dtype=np.bool_)
+    first_S[1:] = both_S[1:] != both_S[:-1]
+    return both_S[first_S]
 
 
 def _last_visit_ms(state: UserState) -> int | None:

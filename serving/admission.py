@@ -13,8 +13,7 @@ import logging
 import math
 import time
 from bisect import bisect_right, insort_right
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -117,34 +116,15 @@ class Door:
         found = ((LIMIT, self._limit.limit), (RUNNING, self._limit.running), (QUEUED, len(self._queue)))
         return (Reading(measure, value, (self._name,)) for measure, value in found)
 
-    @asynccontextmanager
-    async def pass_through(self, priority: Priority, left_s: float | None) -> AsyncIterator[Passage]:
-        """The block runs once there is room for it. `left_s`: until the caller gives up; None if it never does.
+    def pass_through(self, priority: Priority, left_s: float | None) -> _Crossing:
+        """A context: its block runs once there is room for it. `left_s`: until the caller gives up; None if it never does.
 
         Raises Expired or Overloaded before anything was done. Cancelled while it waits, it leaves the queue.
         """
-        patience_s = math.inf if left_s is None else left_s
-        late_from = self._now() + patience_s * _ABOUT_ALL
-        call = await self._measured_enter(priority, patience_s)
-        outcome, passage = Outcome.UNTYPICAL, Passage()
-        try:
-            yield passage
-            outcome = passage.outcome
-        except (DeadlineExceeded, Expired):
-            outcome = Outcome.MISSED
-            raise
-        except asyncio.CancelledError:
-            outcome = Outcome.MISSED if self._now() >= late_from else Outcome.UNTYPICAL
-            raise
-        finally:
-            self._limit.end(call, outcome)
-            self._let_in()
+        return _Crossing(self, priority, math.inf if left_s is None else left_s)
 
-    def expected_wait_s(self, ahead: int) -> float:
-        """How long a call with so many before it would wait, at the rate at which calls leave now."""
-        return (ahead + 1) * self._limit.usual_s / self._limit.limit
-
-    async def _measured_enter(self, priority: Priority, left_s: float) -> Running:
+    async def enter(self, priority: Priority, left_s: float) -> Running:
+        """Returns once the call may run; `leave` must follow. Raises as `pass_through` does."""
         start, outcome = self._now(), "cancelled"
         try:
             call = await self._enter(priority, left_s)
@@ -155,6 +135,26 @@ class Door:
         finally:
             self._telemetry.observe(WAIT, self._now() - start, self._name, outcome)
         return call
+
+    def leave(self, call: Running, outcome: Outcome) -> None:
+        """The call has ended: others may run."""
+        self._limit.end(call, outcome)
+        self._let_in()
+
+    def late_from(self, left_s: float) -> float:
+        """From when on a caller that gives up does so because its time is over."""
+        return self._now() + left_s * _ABOUT_ALL
+
+    def outcome_of(self, error: BaseException, late_from: float) -> Outcome:
+        """What it says about load that a call failed, or was cancelled."""
+        if isinstance(error, DeadlineExceeded | Expired):
+            return Outcome.MISSED
+        late = isinstance(error, asyncio.CancelledError) and self._now() >= late_from
+        return Outcome.MISSED if late else Outcome.UNTYPICAL
+
+    def expected_wait_s(self, ahead: int) -> float:
+        """How long a call with so many before it would wait, at the rate at which calls leave now."""
+        return (ahead + 1) * self._limit.usual_s / self._limit.limit
 
     async def _enter(self, priority: Priority, left_s: float) -> Running:
         if not left_s > 0:
@@ -223,6 +223,24 @@ class Door:
         if self._tally.shed_share() > _HOPELESS or not self._worth_waiting(wait_s, left_s):
             return DO_NOT_RETRY
         return max(round(wait_s * 1e3), _SHORTEST_PUSHBACK_MS)
+
+
+class _Crossing:
+    """One call's way through a door and back. A class: a generator that is a context costs several times as much."""
+
+    __slots__ = ("_call", "_door", "_late_from", "_left_s", "_passage", "_priority")
+
+    def __init__(self, door: Door, priority: Priority, left_s: float) -> None:
+        self._door, self._priority, self._left_s, self._passage = door, priority, left_s, Passage()
+
+    async def __aenter__(self) -> Passage:
+        self._late_from = self._door.late_from(self._left_s)
+        self._call = await self._door.enter(self._priority, self._left_s)
+        return self._passage
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        outcome = self._passage.outcome if error is None else self._door.outcome_of(error, self._late_from)
+        self._door.leave(self._call, outcome)
 
 
 class _Tally:

@@ -91,7 +91,7 @@ class Coalescer(Generic[Request, Response]):
         """The answer to this request alone. Raises CallError, as `send` does; Overloaded if too many wait."""
         if not timeout_s > 0:
             raise DeadlineExceeded(self._stage, 0.0)
-        if not self._waiting and self._out < self._width():
+        if not self._waiting and (self._out == 0 or self._out < self._width()):  # there is always room for one
             self._out += 1
             try:
                 return await self._timed(request, timeout_s)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,17 @@ class CandidateColumns:
     def __post_init__(self) -> None:
         """Raises ValueError naming the column or table whose length does not fit."""
         rows = int(self.offsets[-1]) if len(self.offsets) else -1
-        for name in ("media_id_N", "author_id_N", "seed_account_id_N", "source_index_N", "score_N"):
-            if len(getattr(self, name)) != rows:
-                raise ValueError(f"CandidateColumns.{name} has {len(getattr(self, name))} rows, offsets end at {rows}")
+        columns: tuple[NDArray[Any], ...] = (
+            self.media_id_N,
+            self.author_id_N,
+            self.seed_account_id_N,
+            self.source_index_N,
+            self.score_N,
+        )
+        if any(len(column) != rows for column in columns):
+            names = ("media_id_N", "author_id_N", "seed_account_id_N", "source_index_N", "score_N")
+            name, column = next((n, c) for n, c in zip(names, columns, strict=True) if len(c) != rows)
+            raise ValueError(f"CandidateColumns.{name} has {len(column)} rows, offsets end at {rows}")
         if self.source_paths and len(self.source_paths) != len(self.sources):
             raise ValueError(
                 f"CandidateColumns.source_paths has {len(self.source_paths)} entries, sources has {len(self.sources)}"

@@ -61,6 +61,22 @@ class UnaryInterceptor(_ServerInterceptor):
         """The handler to use instead."""
 
 
+class OnceInterceptor(_ServerInterceptor):
+    """What the interceptors behind this one make of a method is the same for all calls, so they are asked once. Outermost."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}  # of methods that there are: callers cannot make it grow
+
+    async def intercept_service(self, continuation: Continuation, handler_call_details: Any) -> Handler:
+        """gRPC's hook: the behaviour of the method that is about to run."""
+        handler = self._handlers.get(handler_call_details.method)
+        if handler is None:
+            handler = await continuation(handler_call_details)
+            if handler is not None:
+                self._handlers[handler_call_details.method] = handler
+        return handler
+
+
 class ErrorInterceptor(UnaryInterceptor):
     """Turns the errors of `serving.errors` into statuses, and everything else into INTERNAL with an incident id."""
 

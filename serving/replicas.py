@@ -131,7 +131,9 @@ class Replicas:
             for endpoint in (*endpoints[start:], *endpoints[:start])
             if endpoint is not than and endpoint.is_usable()
         ]
-        return min(usable, key=lambda endpoint: (endpoint.state() is not _BEST, endpoint.outstanding), default=None)
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        return min(usable, key=lambda endpoint: (endpoint.state() is not _BEST, endpoint.outstanding))
 
     def after(self, failed: Endpoint) -> Endpoint | None:
         """Where to try again: elsewhere if that is possible, else at the same endpoint if it still has a chance."""

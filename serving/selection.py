@@ -12,15 +12,13 @@ from serving.scorer import Scored
 
 def top_rows(score_N: Float32, offsets: Int64, keep_B: Int64) -> tuple[Int64, Int64]:
     """Rows and offsets of the best `keep_B[b]` of each user: by falling score, equal scores in row order, NaN dropped."""
-    users = len(offsets) - 1
-    user_N = np.repeat(np.arange(users), np.diff(offsets))
-    scored = np.flatnonzero(~np.isnan(score_N))
-    order = scored[np.lexsort((-score_N[scored], user_N[scored]))]  # lexsort is stable
-    found_B = np.bincount(user_N[scored], minlength=users)
-    starts_B = np.cumsum(found_B) - found_B
-    rank = np.arange(len(order)) - np.repeat(starts_B, found_B)
-    kept_B = np.minimum(found_B, keep_B)
-    return order[rank < np.repeat(keep_B, found_B)], np.concatenate([[0], np.cumsum(kept_B)]).astype(np.int64)
+    rows, kept = [np.empty(0, np.int64)], [0]
+    for start, end, keep in zip(offsets[:-1].tolist(), offsets[1:].tolist(), keep_B.tolist(), strict=True):
+        own_N = score_N[start:end]
+        scored = len(own_N) - int(np.count_nonzero(np.isnan(own_N)))
+        rows.append(start + np.argsort(-own_N, kind="stable")[: min(keep, scored)])  # NaN comes last
+        kept.append(kept[-1] + len(rows[-1]))
+    return np.concatenate(rows), np.array(kept, np.int64)
 
 
 def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch, version: str) -> Ranked:
@@ -29,7 +27,7 @@ def select(stage: str, scored: Scored, tasks: tuple[str, ...], batch: RankBatch,
     row_M, kept_offsets = top_rows(scored.score_N, batch.candidates.offsets, batch.keep_B)
     probability_NT = scored.probability_NT
     probability_MT = np.empty((len(row_M), 0), np.float32) if probability_NT is None else probability_NT[row_M]
-    if not ((probability_MT >= 0) & (probability_MT <= 1)).all():
+    if probability_MT.size and not (probability_MT.min() >= 0 and probability_MT.max() <= 1):  # NaN is in no range
         raise StageContractViolation(stage, "task_probability", "of a scored candidate is not in [0, 1]")
     dense_NF = scored.dense_NF if batch.with_features else None
     return Ranked(

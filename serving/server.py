@@ -24,7 +24,13 @@ from serving.config import ServiceConfig
 from serving.errors import StartupError
 from serving.gates import Gate, GateInterceptor
 from serving.health_port import HealthPort
-from serving.interceptors import AdmissionInterceptor, DecodeInterceptor, ErrorInterceptor, TelemetryInterceptor
+from serving.interceptors import (
+    AdmissionInterceptor,
+    DecodeInterceptor,
+    ErrorInterceptor,
+    OnceInterceptor,
+    TelemetryInterceptor,
+)
 from serving.local_channel import HandlerRecord, LocalChannel
 from serving.ports import Port
 from serving.service_readings import readings_of
@@ -87,7 +93,14 @@ class ServerHandle:
         self._inner = [ErrorInterceptor(), AdmissionInterceptor(doors, service.calls)]
         gates = GateInterceptor((*self._port.gates, *service.gates))
         self._server = grpc.aio.server(
-            interceptors=[self._measured, gates, *self._inner, DecodeInterceptor(), StreamErrorInterceptor()],
+            interceptors=[
+                OnceInterceptor(),
+                self._measured,
+                gates,
+                *self._inner,
+                DecodeInterceptor(),
+                StreamErrorInterceptor(),
+            ],
             options=_options(config),
         )
         self._registered = HandlerRecord(self._server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -46,6 +47,7 @@ class Status(status_pb2_grpc.StatusServiceServicer):
         )
 
 
+@cache  # it reads a file, and everybody who looks at the stack asks
 def software_version() -> str:
     """Of the installed package."""
     try:

@@ -84,10 +84,12 @@ class Histogram:
 
     def add_all(self, value_N: NDArray[np.floating]) -> None:
         """Counts many values at once, but for those that are NaN."""
-        value_N = value_N[~np.isnan(value_N)]
-        bucket_N = np.searchsorted(self.bounds, value_N)
-        for bucket, count in enumerate(np.bincount(bucket_N, minlength=len(self.counts)).tolist()):
-            self.counts[bucket] += count
+        unknown_N = np.isnan(value_N)
+        if unknown_N.any():
+            value_N = value_N[~unknown_N]
+        bucket_N = np.array(self.bounds).searchsorted(value_N)
+        count_X = np.bincount(bucket_N, minlength=len(self.counts)).tolist()
+        self.counts = [before + more for before, more in zip(self.counts, count_X, strict=True)]
         self.total += float(value_N.sum(dtype=np.float64))
 
     def copy(self) -> Histogram:

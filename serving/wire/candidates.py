@@ -7,7 +7,7 @@ import numpy as np
 from protos.explore.v1.candidates_pb2 import Candidates
 from serving.columns import CandidateColumns
 from serving.errors import InvalidArgument
-from serving.wire.columns import FLOAT32, INT64, UINT8, check_rows, column, decode_offsets, to_bytes
+from serving.wire.columns import FLOAT32, INT64, UINT8, check_rows, column, decode_offsets, highest, lowest, to_bytes
 
 MAX_SOURCES = 256  # source_index is one byte
 
@@ -57,6 +57,8 @@ def _check_values(columns: CandidateColumns, path: str) -> None:
     if len(columns.sources) > MAX_SOURCES:
         raise InvalidArgument(f"{path}.sources", f"has {len(columns.sources)} names, at most {MAX_SOURCES}")
     known = len(columns.sources)
+    if not len(columns) or _is_good(columns):
+        return
     for name, values_N, good_N, rule in (
         ("media_id", columns.media_id_N, columns.media_id_N > 0, "> 0"),
         ("author_id", columns.author_id_N, columns.author_id_N > 0, "> 0"),
@@ -65,3 +67,14 @@ def _check_values(columns: CandidateColumns, path: str) -> None:
         ("score", columns.score_N, ~np.isinf(columns.score_N), "finite, or NaN for unscored"),
     ):
         check_rows(good_N, values_N, f"{path}.{name}", rule)
+
+
+def _is_good(columns: CandidateColumns) -> bool:
+    """All rules of `_check_values` at once; which of them a column breaks, and where, is worth looking for only then."""
+    return bool(
+        lowest(columns.media_id_N) > 0
+        and lowest(columns.author_id_N) > 0
+        and lowest(columns.seed_account_id_N) >= 0
+        and highest(columns.source_index_N) < len(columns.sources)
+        and not np.isinf(columns.score_N).any()
+    )

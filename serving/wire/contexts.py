@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from features.recency import N_WINDOWS
 from features.relations import NO_ACCOUNT, Relation
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.errors import InvalidArgument
-from serving.wire.columns import FLOAT32, INT64, UINT8, Int64, column, count_rows, to_bytes
+from serving.wire.columns import FLOAT32, INT64, UINT8, Int64, column, count_rows, highest, lowest, to_bytes
 
 MAX_USER_ID = 256  # characters, as in feed.proto
 
@@ -113,9 +114,9 @@ def _check_scalars(user: UserContext, path: str) -> None:
         raise InvalidArgument(
             f"{path}.request_time_ms", f"is {user.request_time_ms}, must be > 0: stages have no clock"
         )
-    for name in ("registered_at_ms", "n_following", "n_followers"):
-        if getattr(user, name) < 0:
-            raise InvalidArgument(f"{path}.{name}", f"is {getattr(user, name)}, must not be negative; unset if unknown")
+    if user.registered_at_ms < 0 or user.n_following < 0 or user.n_followers < 0:
+        name = next(n for n in ("registered_at_ms", "n_following", "n_followers") if getattr(user, n) < 0)
+        raise InvalidArgument(f"{path}.{name}", f"is {getattr(user, name)}, must not be negative; unset if unknown")
     if user.account_id < 0:
         raise InvalidArgument(
             f"{path}.account_id", f"is {user.account_id}, must not be negative; {NO_ACCOUNT} if there is none"
@@ -146,6 +147,8 @@ def _decode_histories(users: Sequence[UserContext]) -> tuple[Int64, Int64, NDArr
 
 
 def _check_history(offsets: Int64, media_id_H: Int64, action_H: NDArray[np.uint8], time_ms_H: Int64) -> None:
+    if not len(media_id_H) or _is_good_history(offsets, media_id_H, action_H, time_ms_H):
+        return
     in_order_H = np.ones(len(time_ms_H), np.bool_)
     in_order_H[1:] = time_ms_H[1:] >= time_ms_H[:-1]
     in_order_H[offsets[:-1][np.diff(offsets) > 0]] = True  # the first action of a user follows nothing
@@ -157,6 +160,14 @@ def _check_history(offsets: Int64, media_id_H: Int64, action_H: NDArray[np.uint8
     )
     for name, values_H, good_H, rule in checks:
         _check_values(name, values_H, good_H, offsets, rule)
+
+
+def _is_good_history(offsets: Int64, media_id_H: Int64, action_H: NDArray[np.uint8], time_ms_H: Int64) -> bool:
+    """All rules of `_check_history` at once; which of them a column breaks, and where, is worth looking for only then."""
+    if lowest(media_id_H) <= 0 or lowest(time_ms_H) < 0 or not np.logical_and.reduce(_IS_HISTORY_ACTION[action_H]):
+        return False
+    falls = (time_ms_H[1:] < time_ms_H[:-1]).nonzero()[0] + 1
+    return not len(falls) or bool(np.isin(falls, offsets).all())  # time may fall from one user to the next
 
 
 def _check_values(
@@ -176,6 +187,8 @@ def _decode_relations(users: Sequence[UserContext]) -> tuple[Int64, Int64, NDArr
     ]
     for b, user in enumerate(users):
         column(user.relation_kind, UINT8, rows_B[b], f"users[{b}].relation_kind")
+    if not any(rows_B):  # as in what a ranking stage gets
+        return np.zeros(len(users) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8)
     offsets = _offsets(rows_B)
     account_id_R = np.frombuffer(b"".join(user.relation_account_id for user in users), INT64)
     kind_R = np.frombuffer(b"".join(user.relation_kind for user in users), UINT8)
@@ -199,7 +212,7 @@ def _decode_recent(users: Sequence[UserContext]) -> NDArray[np.float32]:
         if user.recent_counts:
             path = f"users[{b}].recent_counts"
             recent_BX[b] = column(user.recent_counts, FLOAT32, size, path)
-            if not (np.isfinite(recent_BX[b]).all() and (recent_BX[b] >= 0).all()):
+            if not (lowest(recent_BX[b]) >= 0 and highest(recent_BX[b]) < np.inf):
                 raise InvalidArgument(path, "holds a value that is negative or not finite; counts are neither")
     return recent_BX.reshape(len(users), N_WINDOWS, N_ACTIONS)
 
@@ -209,4 +222,4 @@ def _optional_B(users: Sequence[UserContext], name: str, unknown: int) -> Int64:
 
 
 def _offsets(rows_B: Sequence[int]) -> Int64:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(rows_B, dtype=np.int64)])
+    return np.array([0, *accumulate(rows_B)], np.int64)

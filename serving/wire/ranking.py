@@ -20,6 +20,8 @@ from serving.wire.columns import (
     column,
     count_rows,
     decode_offsets,
+    highest,
+    lowest,
     positive_B,
     to_bytes,
 )
@@ -145,12 +147,11 @@ def _decode_features(response: RankResponse, rows: int) -> Float32 | None:
 
 
 def _check_rows_belong(ranked: Ranked, offsets: Int64, keep_B: Int64) -> None:
-    kept_B = np.diff(ranked.offsets)
+    kept_B = ranked.offsets[1:] - ranked.offsets[:-1]
     check_rows(kept_B <= keep_B, kept_B, "offsets: kept", "at most what was asked for")
-    user_M = np.repeat(np.arange(len(kept_B)), kept_B)
-    own_M = (ranked.row_M >= offsets[user_M]) & (ranked.row_M < offsets[user_M + 1])
+    own_M = (ranked.row_M >= offsets[:-1].repeat(kept_B)) & (ranked.row_M < offsets[1:].repeat(kept_B))
     check_rows(own_M, ranked.row_M, "row", "a row of the same user in the request")
-    if len(np.unique(ranked.row_M)) != len(ranked.row_M):
+    if len(ranked.row_M) and highest(np.bincount(ranked.row_M)) > 1:  # rows of the request: as short as it is
         raise InvalidArgument("row", "repeats a candidate")
 
 
@@ -161,4 +162,6 @@ def _check_scores(ranked: Ranked) -> None:
     in_order_M[ranked.offsets[:-1][np.diff(ranked.offsets) > 0]] = True  # the best of a user follows nothing
     check_rows(in_order_M, ranked.score_M, "score", "at most the score of the row above: best first")
     probability = ranked.probability_MT.reshape(-1)
+    if len(probability) and lowest(probability) >= 0 and highest(probability) <= 1:
+        return
     check_rows((probability >= 0) & (probability <= 1), probability, "task_probability", "in [0, 1]")

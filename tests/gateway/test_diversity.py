@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from gateway.diversity import NO_SEED, DiversityConfig, Selection, factors, select
+from gateway.diversity import NO_SEED, DiversityConfig, Selection, discounted, factors, select
 
 CONFIG = DiversityConfig(decay=0.5, floor=0.25)
 
@@ -91,6 +92,45 @@ def test_the_factors_told_are_those_that_the_page_was_made_with(
 def test_the_factors_of_nothing_are_nothing() -> None:
     nothing = np.empty(0, dtype=np.int64)
     assert [len(factor_N) for factor_N in factors(nothing, nothing, nothing, CONFIG)] == [0, 0]
+
+
+@given(_candidates(), st.integers(0, 30), st.lists(st.integers(0, 29), max_size=3, unique=True))
+def test_the_page_is_that_of_the_plain_rule_to_the_last_bit(
+    candidates: tuple[list[float], list[int], list[int]], size: int, first: list[int]
+) -> None:
+    score_N, author_N, seed_N = (np.array(column) for column in candidates)
+    first_F = np.array([row for row in first if row < len(score_N)], np.int64)
+    picked = select(score_N, author_N, seed_N, size, CONFIG, first_F)
+    row_K, factor_K = _plain_rule(score_N, author_N, seed_N, size, first_F.tolist())
+    assert (picked.row_K.tolist(), picked.factor_K.tolist()) == (row_K, factor_K)
+
+
+def _plain_rule(
+    score_N: NDArray[np.float64], author_N: NDArray[np.int64], seed_N: NDArray[np.int64], size: int, first: list[int]
+) -> tuple[list[int], list[float]]:
+    """All rows anew for every place."""
+    rows: list[int] = []
+    factors: list[float] = []
+    for place in range(min(size, len(score_N))):
+        taken = np.array(rows, np.int64)
+        same_author_N = (author_N[:, None] == author_N[taken]).sum(axis=1)
+        same_seed_N = (seed_N[:, None] == seed_N[taken]).sum(axis=1) * (seed_N != NO_SEED)
+        factor_N = np.ones(len(score_N))
+        for count_N in (same_author_N, same_seed_N):
+            factor_N = factor_N * [
+                (1 - CONFIG.floor) * CONFIG.decay**n + CONFIG.floor if n else 1.0 for n in count_N.tolist()
+            ]
+        worth_N = discounted(score_N, factor_N)
+        worth_N[taken] = -np.inf
+        rows.append(first[place] if place < len(first) else int(np.argmax(worth_N)))
+        factors.append(float(factor_N[rows[-1]]))
+    return rows, factors
+
+
+def test_a_factor_that_is_too_small_for_a_float_leaves_a_negative_score_at_the_end() -> None:
+    tiny = DiversityConfig(decay=0.0, floor=1e-200)
+    picked = _select([1.0, -1.0, -2.0], [1, 1, 2], [9, 9, 8], config=tiny)
+    assert picked.row_K.tolist() == [0, 2, 1]
 
 
 @given(_candidates())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from valkey.asyncio import Valkey
 
 from features.actions import Action
@@ -11,7 +13,7 @@ from features.user_state import RelationChange, StateEvent, UserStateStore
 from gateway.feed import Reason
 from gateway.paging import Cursor
 from gateway.trace import Trace
-from gateway.users import Users
+from gateway.users import Users, without_doubles
 from serving.deadline import Budget
 from serving.testing import FakeClock
 from tests.features.state_writer import StateWriter
@@ -97,3 +99,9 @@ async def test_a_request_without_time_is_not_remembered_and_says_so(valkey: Valk
     trace, budget = Trace(False), Budget(0.0, FakeClock())
     await _users(valkey).remember(feed_request(), exposure(5), budget, trace)
     assert [d.reason for d in trace.degradations] == [Reason.DEADLINE]
+
+
+@given(st.lists(st.integers(1, 20)), st.lists(st.integers(1, 2**63 - 1)))
+def test_seen_media_are_their_union(seen: list[int], shown: list[int]) -> None:
+    seen_S, shown_S = np.array(seen, np.int64), np.array(shown, np.int64)
+    assert without_doubles(seen_S, shown_S).tolist() == np.union1d(seen_S, shown_S).tolist()

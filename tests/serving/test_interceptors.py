@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ from serving import admission
 from serving.admission import DO_NOT_RETRY, Calls, Door, Priority, Queue
 from serving.concurrency import Bounds, ConcurrencyLimit
 from serving.errors import Expired, InvalidArgument, Overloaded, StageContractViolation
-from serving.interceptors import PUSHBACK, AdmissionInterceptor
+from serving.interceptors import PUSHBACK, AdmissionInterceptor, OnceInterceptor
 from serving.ranking import RANKING
 from serving.telemetry import CALL, MemoryTelemetry, NoTelemetry
 from serving.testing import serve
@@ -257,3 +258,18 @@ async def test_a_refused_request_is_forgotten_without_the_garbage_collector(
             assert "forget me" not in [each.request_id for each in held]
         finally:
             gc.enable()
+
+
+async def test_what_a_method_becomes_is_asked_once_and_nothing_is_kept_of_methods_that_there_are_not() -> None:
+    asked: list[str] = []
+    handlers = {"/a": object(), "/b": object()}
+
+    async def continuation(details: grpc.HandlerCallDetails) -> Any:
+        asked.append(details.method)
+        return handlers.get(details.method)
+
+    once = OnceInterceptor()
+    for method in ("/a", "/b", "/none", "/a", "/none"):
+        details: Any = SimpleNamespace(method=method)
+        assert await once.intercept_service(continuation, details) is handlers.get(method)
+    assert asked == ["/a", "/b", "/none", "/none"]

@@ -52,7 +52,7 @@ def test_median_and_tail_are_told_apart() -> None:
     assert (histogram.quantile(0.5), histogram.quantile(0.99)) == (0.001, 1.0)
 
 
-@given(st.lists(st.floats(-100, 100, width=32)))
+@given(st.lists(st.floats(-100, 100, width=32) | st.just(float("nan"))))
 def test_many_values_at_once_count_as_they_do_one_by_one(values: list[float]) -> None:
     at_once, one_by_one = Histogram(SIZES.bounds), Histogram(SIZES.bounds)
     at_once.add_all(np.array(values, np.float32))

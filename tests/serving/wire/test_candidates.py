@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -147,3 +149,32 @@ def test_taking_rows_keeps_each_candidate_together() -> None:
     assert taken.source_index_N.tolist() == [0, 1]
     assert taken.score_N.tolist() == [9, 8]
     assert taken.source_paths == ("liked > author > posted_media", "trending")
+
+
+_VALUES = {
+    "media_id": st.integers(-1, 3),
+    "author_id": st.integers(-1, 3),
+    "seed_account_id": st.integers(-1, 3),
+    "source_index": st.integers(0, 3),
+    "score": st.sampled_from([0.0, -1.0, float("nan"), float("inf"), float("-inf")]),
+}
+_RULES: dict[str, Callable[[float], bool]] = {
+    "media_id": lambda value: value > 0,
+    "author_id": lambda value: value > 0,
+    "seed_account_id": lambda value: value >= 0,
+    "source_index": lambda value: value < 2,
+    "score": lambda value: not math.isinf(value),
+}
+
+
+@given(st.lists(st.fixed_dictionaries(_VALUES), max_size=4))
+def test_candidates_are_refused_if_one_of_their_values_is_wrong(rows: list[dict[str, float]]) -> None:
+    """The rule of every value, one row after the other, against the checks of whole columns."""
+    sent = Candidates(offsets=[0, len(rows)], sources=["a", "b"])
+    for name, dtype in (("source_index", "<u1"), ("score", "<f4"), *((name, "<i8") for name in list(_VALUES)[:3])):
+        setattr(sent, name, np.array([row[name] for row in rows], dtype).tobytes())
+    if all(_RULES[name](value) for row in rows for name, value in row.items()):
+        assert len(decode_candidates(sent, 1)) == len(rows)
+    else:
+        with pytest.raises(InvalidArgument, match=r"^candidates\.\w+\[\d\] is "):
+            decode_candidates(sent, 1)

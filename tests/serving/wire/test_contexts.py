@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.actions import N_ACTIONS, Action
+from features.actions import HISTORY_ACTIONS, N_ACTIONS, Action
 from features.context import LONG_HISTORY_LENGTH, UserContexts
 from features.recency import N_WINDOWS
 from features.relations import Relation, no_accounts, no_relations, relation_columns
@@ -149,6 +149,34 @@ def test_history_that_is_not_sorted_is_refused() -> None:
     wrong = user("bob", [(1, Action.LIKE, 5), (2, Action.LIKE, 4)])
     with pytest.raises(InvalidArgument, match=r"^users\[1\]\.history_time_ms holds 4, must not lie before"):
         decode_contexts([user("ann"), wrong])
+
+
+_ROWS = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 12), st.integers(-1, 4)), max_size=4)
+
+
+@given(st.lists(_ROWS, min_size=1, max_size=3))
+def test_a_history_is_refused_if_one_of_its_rows_is_wrong(histories: list[list[tuple[int, int, int]]]) -> None:
+    """The rule of every row, one row after the other, against the checks of whole columns."""
+    users = [
+        UserContext(
+            user_id="u",
+            request_time_ms=1,
+            history_media_id=i8(*(media for media, _, _ in rows)),
+            history_action=bytes(action for _, action, _ in rows),
+            history_time_ms=i8(*(time for _, _, time in rows)),
+        )
+        for rows in histories
+    ]
+    good = all(
+        media > 0 and action in set(HISTORY_ACTIONS) and time >= 0 and (not h or time >= rows[h - 1][2])
+        for rows in histories
+        for h, (media, action, time) in enumerate(rows)
+    )
+    if good:
+        assert len(decode_contexts(users).history_media_id_H) == sum(map(len, histories))
+    else:
+        with pytest.raises(InvalidArgument, match=r"^users\[\d\]\.history"):
+            decode_contexts(users)
 
 
 def test_actions_at_the_same_time_are_in_order() -> None:
