@@ -17,6 +17,9 @@ BUILD_ARGS  := EXTRAS PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_TRUST
 # OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# What is installed is compiled when it is first imported. Where nothing may be written then, each of a hundred processes would do it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up setup bench load test lint types protos proto-lint proto-drift imports audit sbom format images clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it
