@@ -6,6 +6,7 @@ VAR    ?= var
 TORCH  := $(shell grep -om1 'torch==[0-9.]*' pyproject.toml)
 PIP    := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check
 STAMP  := $(VENV)/.installed
+RESOLVER := pip==26.3
 
 # Images are built by podman or docker, whichever is there. Flags for its `build` go into IMAGE_FLAGS; what names a package mirror is
 # handed on when it is set, and EXTRAS (serve by default, more by commas). See docs/decisions/0022-images.md.
@@ -27,10 +28,12 @@ up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-
 
 setup: $(STAMP)  ## the environment alone
 
+# The pip that a venv of Python 3.11 is born with takes three times as long to find out what fits together.
 # torch comes first and alone: a CPU build satisfies every later requirement, any other pulls gigabytes of CUDA. Set TORCH_INDEX to
 # the index of PyTorch's CPU wheels if your default index has none.
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(RESOLVER)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) --editable ".[dev]"
 	@touch $@
