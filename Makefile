@@ -47,10 +47,12 @@ load: setup  ## requests at RATE a second for DURATION seconds on the stack at H
 	@mkdir -p $(VAR)
 	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) --rate $(RATE) --duration $(DURATION) --html $(VAR)/load.html
 
-# What is asked with deadlines runs alone, all else on every core. `pytest` alone runs the same tests, one after the other.
+# What is asked with deadlines runs alone, all else on every core. `pytest` alone runs the same tests, one after the other. Both
+# parts use one trained workspace.
 test: setup  ## real servers, real Valkey, real ONNX sessions
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not stack"
-	$(BIN)/python -m pytest -m stack
+	trained=$$(mktemp -d) && trap 'rm -rf "$$trained"' EXIT && \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --trained "$$trained" -m "not stack" && \
+	$(BIN)/python -m pytest --trained "$$trained" -m stack
 
 bench: setup  ## what a page costs, and how that grows; makes its own data, takes about an hour the first time
 	$(BIN)/python -m benchmarks.cascade

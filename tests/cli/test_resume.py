@@ -14,6 +14,8 @@ from bundles.manifest import Manifest
 from cli.commands.data import WorldSize, make_simulated
 from cli.workspace import Workspace
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 PLENTY, NOTHING = 10**12, 0  # bytes of columns in memory: all of them, none
 
