@@ -28,15 +28,17 @@ up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-
 
 setup: $(STAMP)  ## the environment alone
 
-# The pip that a venv of Python 3.11 is born with takes three times as long to find out what fits together.
 # torch comes first and alone: a CPU build satisfies every later requirement, any other pulls gigabytes of CUDA. Set TORCH_INDEX to
 # the index of PyTorch's CPU wheels if your default index has none.
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) $(RESOLVER)
+$(STAMP): pyproject.toml | $(BIN)/pip
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) --editable ".[dev]"
 	@touch $@
+
+# The pip that a venv of Python 3.11 is born with takes three times as long to find out what fits together.
+$(BIN)/pip:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) $(RESOLVER) || (rm $@ && exit 1)
 
 # Of `make load`; the environment's HOST is the name of the machine, so only `make load HOST=…` counts.
 HOST = 127.0.0.1:50050
