@@ -53,8 +53,8 @@ load: setup  ## requests at RATE a second for DURATION seconds on the stack at H
 # parts use one trained workspace.
 test: setup  ## real servers, real Valkey, real ONNX sessions
 	trained=$$(mktemp -d) && trap 'rm -rf "$$trained"' EXIT && \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --trained "$$trained" -m "not stack" && \
-	$(BIN)/python -m pytest --trained "$$trained" -m stack
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --trained="$$trained" -m "not stack" && \
+	$(BIN)/python -m pytest --trained="$$trained" -m stack
 
 bench: setup  ## what a page costs, and how that grows; makes its own data, takes about an hour the first time
 	$(BIN)/python -m benchmarks.cascade

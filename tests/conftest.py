@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-
 ROOT = Path(__file__).resolve().parents[1]
 STACKS = ("e2e", "images", "k8s")  # folders whose tests run whole services on the trained workspace
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    # Written with `=`: before this file is read, pytest would take a directory that follows for one of tests.
     where = "Directory where the trained workspace is kept for the next run of the same code; made by the first that needs it."
     parser.addoption("--trained", type=Path, help=where)
 
@@ -87,7 +87,8 @@ def trained(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
     from cli.workspace import Workspace
 
     base = tmp_path_factory.getbasetemp()
-    shared: Path = pytestconfig.getoption("trained") or (base.parent if hasattr(pytestconfig, "workerinput") else base)
+    kept: Path | None = pytestconfig.getoption("trained")
+    shared = (kept or (base.parent if hasattr(pytestconfig, "workerinput") else base)).resolve()
     shared.mkdir(parents=True, exist_ok=True)
     whole, making = shared / "whole", shared / "making"
     with (shared / "lock").open("w") as lock:
