@@ -6,6 +6,7 @@ VAR    ?= var
 TORCH  := $(shell grep -om1 'torch==[0-9.]*' pyproject.toml)
 PIP    := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check
 STAMP  := $(VENV)/.installed
+RESOLVER := pip==26.3
 
 # Images are built by podman or docker, whichever is there. Flags for its `build` go into IMAGE_FLAGS; what names a package mirror is
 # handed on when it is set, and EXTRAS (serve by default, more by commas). See docs/decisions/0022-images.md.
@@ -17,6 +18,9 @@ BUILD_ARGS  := EXTRAS PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_TRUST
 # OpenMP threads that spin while they wait take the cores from each other as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# What is installed is compiled when it is first imported. Where nothing may be written then, each of a hundred processes would do it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: up setup bench load test lint types protos proto-lint proto-drift imports audit sbom format images clean
 
 up: setup  ## environment, data, training, all services, a feed on screen; Ctrl-C ends it
@@ -26,11 +30,15 @@ setup: $(STAMP)  ## the environment alone
 
 # torch comes first and alone: a CPU build satisfies every later requirement, any other pulls gigabytes of CUDA. Set TORCH_INDEX to
 # the index of PyTorch's CPU wheels if your default index has none.
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+$(STAMP): pyproject.toml | $(BIN)/pip
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) --editable ".[dev]"
 	@touch $@
+
+# The pip that a venv of Python 3.11 is born with takes three times as long to find out what fits together.
+$(BIN)/pip:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) $(RESOLVER) || (rm $@ && exit 1)
 
 # Of `make load`; the environment's HOST is the name of the machine, so only `make load HOST=…` counts.
 HOST = 127.0.0.1:50050
@@ -43,10 +51,12 @@ load: setup  ## requests at RATE a second for DURATION seconds on the stack at H
 	@mkdir -p $(VAR)
 	$(BIN)/locust -f loadtests/locustfile.py --headless --only-summary --host $(HOST) --rate $(RATE) --duration $(DURATION) --html $(VAR)/load.html $(OPTIONS)
 
-# What is asked with deadlines runs alone, all else on every core. `pytest` alone runs the same tests, one after the other.
+# What is asked with deadlines runs alone, all else on every core. `pytest` alone runs the same tests, one after the other. Both
+# parts use one trained workspace.
 test: setup  ## real servers, real Valkey, real ONNX sessions
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not stack"
-	$(BIN)/python -m pytest -m stack
+	trained=$$(mktemp -d) && trap 'rm -rf "$$trained"' EXIT && \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --trained="$$trained" -m "not stack" && \
+	$(BIN)/python -m pytest --trained="$$trained" -m stack
 
 bench: setup  ## what a page costs, and how that grows; makes its own data, takes about an hour the first time
 	$(BIN)/python -m benchmarks.cascade

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = (
@@ -26,50 +25,57 @@ def _files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+FILES = _files(*CODE)
 
 
-def _id(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
-@pytest.mark.parametrize("path", _files(*CODE, "tests"), ids=_id)
-def test_a_file_fits_into_a_head(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MAX_FILE
+@cache
+def _functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(_tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-@pytest.mark.parametrize("path", _files(*CODE, "tests"), ids=_id)
-def test_a_function_fits_on_a_screen(path: Path) -> None:
-    long = [f.name for f in _functions(path) if (f.end_lineno or f.lineno) - f.lineno + 1 > MAX_FUNCTION]
-    assert long == []
+def _places(found: Iterable[tuple[Path, object]]) -> list[str]:
+    return [f"{path.relative_to(ROOT)}: {what}" for path, what in found]
 
 
-@pytest.mark.parametrize("path", _files(*CODE), ids=_id)
-def test_a_module_says_what_it_knows(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+def test_every_folder_has_files() -> None:
+    """What walks over no files finds nothing wrong with them."""
+    assert all(_files(folder) for folder in (*CODE, "tests"))
 
 
-@pytest.mark.parametrize("path", _files(*CODE), ids=_id)
-def test_a_constructor_takes_few_things(path: Path) -> None:
-    wide = [f.lineno for f in _functions(path) if f.name == "__init__" and len(f.args.args) - 1 > MAX_CONSTRUCTOR]
-    assert wide == []
+def test_a_file_fits_into_a_head() -> None:
+    sizes = ((path, len(path.read_text().splitlines())) for path in (*FILES, *_files("tests")))
+    assert _places((path, size) for path, size in sizes if size > MAX_FILE) == []
 
 
-@pytest.mark.parametrize("path", _files(*CODE), ids=_id)
-def test_no_room_is_called_after_its_clutter(path: Path) -> None:
-    assert FORBIDDEN_NAMES.isdisjoint({*path.relative_to(ROOT).parts[:-1], path.stem})
+def test_a_function_fits_on_a_screen() -> None:
+    functions = ((path, f) for path in (*FILES, *_files("tests")) for f in _functions(path))
+    long = ((path, f.name) for path, f in functions if (f.end_lineno or f.lineno) - f.lineno + 1 > MAX_FUNCTION)
+    assert _places(long) == []
 
 
-@pytest.mark.parametrize("path", _files(*CODE), ids=_id)
-def test_only_the_config_module_reads_the_environment(path: Path) -> None:
-    if path in EXEMPT:
-        pytest.skip(EXEMPT[path])
-    reads = {"environ", "getenv"}
-    names = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
-    assert names.isdisjoint(reads)
+def test_a_module_says_what_it_knows() -> None:
+    assert _places((path, "no docstring") for path in FILES if not ast.get_docstring(_tree(path))) == []
+
+
+def test_a_constructor_takes_few_things() -> None:
+    constructors = ((path, f) for path in FILES for f in _functions(path) if f.name == "__init__")
+    assert _places((path, f.lineno) for path, f in constructors if len(f.args.args) - 1 > MAX_CONSTRUCTOR) == []
+
+
+def test_no_room_is_called_after_its_clutter() -> None:
+    named = ((path, {*path.relative_to(ROOT).parts[:-1], path.stem} & FORBIDDEN_NAMES) for path in FILES)
+    assert _places((path, names) for path, names in named if names) == []
+
+
+def test_only_the_config_module_reads_the_environment() -> None:
+    attributes = ((path, n) for path in FILES for n in ast.walk(_tree(path)) if isinstance(n, ast.Attribute))
+    reads = {(path, n.attr) for path, n in attributes if n.attr in {"environ", "getenv"}}
+    assert _places(sorted((path, read) for path, read in reads if path not in EXEMPT)) == []
 
 
 def test_every_ranking_service_has_the_same_files() -> None:

@@ -11,56 +11,43 @@ from pathlib import Path
 import pytest
 
 from bundles.manifest import Manifest
-from cli.commands.data import WorldSize, make_simulated
 from cli.workspace import Workspace
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
-PLENTY, NOTHING = 10**12, 0  # bytes of columns in memory: all of them, none
+NOTHING = 0  # bytes of columns in memory
 
 
-@pytest.fixture(name="data", scope="module")
-def _data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = Workspace(tmp_path_factory.mktemp("data"))
-    make_simulated(made, WorldSize.TINY, None, "simulated")
-    return made.dataset("simulated")
+def train(home: Path, data: Path, *place: str) -> str:
+    """What it said, for people; killed at `place` if there is one. No column stays in memory."""
+    command = [sys.executable, "-m", "tests.cli.killed_training", str(home), str(data), str(NOTHING), *place]
+    # As many threads as the workspace that it is compared with was trained on.
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == (-signal.SIGKILL if place else 0), done.stderr
+    return done.stderr
 
 
-def start(home: Path, data: Path, budget: int, *place: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.cli.killed_training", str(home), str(data), str(budget), *place]
-    # Two run at a time: threads that wait for each other on one core would take most of it.
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def manifest(workspace: Workspace) -> Manifest:
+    """Of the active bundle."""
+    return workspace.bundles().manifest(workspace.bundles().active_version())
 
 
-def train(home: Path, data: Path, budget: int, *place: str) -> str:
-    """What it said, for people; killed at `place` if there is one."""
-    process = start(home, data, budget, *place)
-    _, said = process.communicate()
-    assert process.returncode == (-signal.SIGKILL if place else 0), said
-    return said
-
-
-def manifest(home: Path) -> Manifest:
-    store = Workspace(home).bundles()
-    (version,) = store.versions()
-    return store.manifest(version)
-
-
-@pytest.mark.timeout(900)  # four processes that each load torch: a busy machine takes minutes for what takes 40 s
+@pytest.mark.timeout(900)  # three processes that each load torch: a busy machine takes minutes for what takes 40 s
 def test_a_run_killed_twice_with_all_columns_in_files_gives_the_bundle_of_one_left_alone(
-    tmp_path: Path, data: Path
+    tmp_path: Path, trained: Workspace
 ) -> None:
-    alone, killed = tmp_path / "alone", tmp_path / "killed"
-    with start(alone, data, PLENTY) as beside:  # at the same time, as both need half a minute
-        train(killed, data, NOTHING, "deep ranker (rerank)", "30")
-        assert not list((killed / "bundles").glob("2*"))
-        second = train(killed, data, NOTHING, "student (prerank)", "15")
-        assert ": deep ranker, epoch 1 of 2 done" in second
-        last = train(killed, data, NOTHING)
-        assert ": student, epoch 2 of 10 done" in last
-        assert "resuming" not in beside.communicate()[1]
-    assert beside.returncode == 0
-    whole, resumed = manifest(alone), manifest(killed)
+    data, killed = trained.current_dataset(), Workspace(tmp_path)
+    train(tmp_path, data, "deep ranker (rerank)", "30")
+    assert not list((tmp_path / "bundles").glob("2*"))
+    second = train(tmp_path, data, "student (prerank)", "15")
+    assert ": deep ranker, epoch 1 of 2 done" in second
+    last = train(tmp_path, data)
+    assert ": student, epoch 2 of 10 done" in last
+    (version,) = killed.bundles().versions()
+    whole, resumed = manifest(trained), manifest(killed)
+    assert resumed.version == version
     assert whole.metrics == resumed.metrics
     assert whole.files == resumed.files
-    assert [path for home in (alone, killed) for path in (home / "training").iterdir() if path.is_dir()] == []
+    assert [path for home in (trained, killed) for path in home.training.iterdir() if path.is_dir()] == []

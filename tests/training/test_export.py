@@ -28,6 +28,8 @@ from training.models.graph_inputs import Inputs, deep_inputs, dense_inputs
 from training.models.student import PrerankStudent
 from training.rankers import RankConfig, RerankConfig, TrainedRank, TrainedRerank, train_rank, train_rerank
 
+pytestmark = pytest.mark.long
+
 ROWS = ranking_set(100, related_weight=1.0)
 FIT = FitConfig(epochs=1)
 

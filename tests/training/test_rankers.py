@@ -17,6 +17,8 @@ from training.models.ple import ProgressiveExtraction
 from training.rankers import RankConfig, RerankConfig, TrainedRerank, kept_tasks, predictions, train_rank, train_rerank
 from training.ranking_set import RankingSet
 
+pytestmark = pytest.mark.long
+
 FIT = FitConfig(epochs=5, batch_rows=1000, learning_rate=5e-3, embedding_learning_rate=2e-2)
 RANK = RankConfig(fit=FIT)
 SMALL = Architecture("ple", "dcn", experts=2, hidden=32, output=32)  # the blocks of the default, faster

@@ -20,6 +20,8 @@ from serving.ragged import Int64
 from tests.retrieval_svc.igql.programs import Programs
 from tests.retrieval_svc.worlds import NOBODY_SAW, catalogue_of, likes, random_items, random_users, user
 
+pytestmark = pytest.mark.long
+
 PUBLISHED = (
     "user.let(seed_id=user_id).liked(max_num_to_retrieve=30).account_nn(embedding_config=default)"
     ".posted_media(max_media_per_account=10).filter(non_recommendable_model_threshold=0.2)"
