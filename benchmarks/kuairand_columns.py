@@ -1,7 +1,7 @@
-"""What KuaiRand's files say of an exposure beyond our data contract and beyond the rankers' features, as columns of numbers.
+"""What KuaiRand's files say of an exposure beyond the rankers' features, as columns of numbers.
 
-For `benchmarks/kuairand_limits.py` alone: neither the data contract nor user state holds these. A value comes from exposures
-before the one it describes (in log order, or on earlier days), from its own surface, or from what never changes.
+For `benchmarks/kuairand_limits.py` alone: most of these stand in neither the data contract nor user state. A value comes from
+exposures before the one it describes (in log order, or on earlier days), from its own surface, or from what never changes.
 
 Shapes: N exposures in time order, C columns of a group.
 """
