@@ -52,17 +52,17 @@ def missing(module: str) -> bool:
 
 def lightgbm_dense(rows: Rows, seed: int) -> Float32:
     """On the raw dense features."""
-    return _lightgbm([rows.dense(split) for split in rows.splits], [], rows, seed)
+    return boosted([rows.dense(split) for split in rows.splits], [], rows, seed)
 
 
 def lightgbm_with_ids(rows: Rows, seed: int) -> Float32:
     """On the raw dense features and the ids as categories."""
     inputs = [np.concatenate([rows.dense(s), rows.ids(s).astype(np.float32)], axis=1) for s in rows.splits]
     width = inputs[0].shape[1]
-    return _lightgbm(inputs, list(range(width - len(ID_NAMES), width)), rows, seed)
+    return boosted(inputs, list(range(width - len(ID_NAMES), width)), rows, seed)
 
 
-def _lightgbm(inputs: list[Float32], categories: list[int], rows: Rows, seed: int) -> Float32:
+def boosted(inputs: list[Float32], categories: list[int], rows: Rows, seed: int) -> Float32:
     """One booster per task, stopped on validation rows."""
     lightgbm = import_module("lightgbm")
     labels, found = [rows.labels(split) for split in rows.splits], []

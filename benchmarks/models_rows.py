@@ -53,7 +53,7 @@ class Rows:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that our rankers learn here; every model gets the same."""
-        return kept_tasks(self.train, self.rerank.min_positives)
+        return kept_tasks(self.train, self.rerank.min_positives, self.rerank.tasks)
 
     def labels(self, split: RankingSet) -> Float32:
         """Labels [N, T] of `tasks`."""
