@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,32 +12,11 @@ from typing import Any
 import grpc.aio
 import numpy as np
 
+from loadtests.retries import CLIENT_OPTIONS
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 
 FULL = 25
-# What stands in docs/faults.md for clients: another gateway is asked when one does not answer.
-CLIENT_CONFIG = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{"service": "explore.v1.ExploreService"}],
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.02s",
-                    "maxBackoff": "0.1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-    }
-)
-CLIENT_OPTIONS = [
-    ("grpc.service_config", CLIENT_CONFIG),
-    ("grpc.max_reconnect_backoff_ms", 1_000),  # else a gateway that was away for seconds is not tried again for as long
-]
 _STAGES = {
     "retrieval_svc": "retrieval",
     "prerank_svc": "prerank",

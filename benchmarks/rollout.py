@@ -24,13 +24,14 @@ from rich.table import Table
 from valkey import Valkey
 
 from benchmarks.engines import COMMANDS, PROCESS, Containers, Engine, Processes, container_command, image_revision
-from benchmarks.faults_pages import CLIENT_OPTIONS, FULL, Page, pages_until
+from benchmarks.faults_pages import FULL, Page, pages_until
 from benchmarks.homes import trained_home
 from benchmarks.report import TABLES, Check, Result, at_least, at_most, command_line, finish
 from benchmarks.rollout_fleet import Fleet, Restart, fleet_on
 from cli.commands.stack import active_manifest, clock_for, users_of
 from cli.progress import Report, steps
 from cli.workspace import Workspace
+from loadtests.retries import CLIENT_OPTIONS
 from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 from training.datasets import load

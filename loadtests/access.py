@@ -11,6 +11,8 @@ from pathlib import Path
 
 import grpc
 
+from loadtests.retries import CLIENT_OPTIONS
+
 KEY_HEADER = "x-api-key"
 _MAX_RESPONSE = 16 * 1024 * 1024
 
@@ -31,7 +33,7 @@ class Access:
 
     def channel(self, host: str) -> grpc.Channel:
         """A channel to HOST:PORT."""
-        options: list[tuple[str, int | str]] = [("grpc.max_receive_message_length", _MAX_RESPONSE)]
+        options = [*CLIENT_OPTIONS, ("grpc.max_receive_message_length", _MAX_RESPONSE)]
         if self.authorities is None:
             return grpc.insecure_channel(host, options)
         if self.server_name:

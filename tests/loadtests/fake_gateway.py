@@ -18,7 +18,8 @@ import grpc
 
 from protos.explore.v1 import feed_pb2, feed_pb2_grpc, feedback_pb2, feedback_pb2_grpc
 
-SPOILS = ("none", "short", "degraded", "shed", "twice", "order")
+SPOILS = ("none", "short", "degraded", "shed", "busy", "lost", "twice", "order")
+_PUSHBACK_MS = {"shed": "-1", "busy": "1"}  # never; soon
 WORKERS = 256  # calls at a time, more than any of our tests has out
 
 
@@ -54,8 +55,11 @@ class FakeGateway(feed_pb2_grpc.ExploreServiceServicer, feedback_pb2_grpc.Feedba
             self.pages.append(request)
             spoil = self._spoil if next(self._numbers) % 2 else "none"
         time.sleep(self._delay_s)  # it plays a slow server
-        if spoil == "shed":
+        if spoil in _PUSHBACK_MS:
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", _PUSHBACK_MS[spoil]),))
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls")
+        if spoil == "lost":
+            context.abort(grpc.StatusCode.UNAVAILABLE, "going away")
         return page(request, spoil)
 
     def LogEvents(self, request: Any, context: Any) -> Any:

@@ -57,6 +57,14 @@ def test_what_no_user_should_get_is_a_failure(asked: Asked, error: str) -> None:
     assert asked.told == [(PAGES, "first page", ""), (PAGES, "first page", error)]
 
 
+@pytest.mark.parametrize(("asked", "calls"), [("busy", 3), ("lost", 3), ("shed", 2)], indirect=["asked"])
+def test_what_a_gateway_asks_to_try_again_is_tried_again_and_reported_once(asked: Asked, calls: int) -> None:
+    answers = [asked.client.page(FIRST, time.perf_counter()) for _ in range(2)]
+    assert len(asked.gateway.pages) == calls
+    assert len(asked.reports) == 2
+    assert (answers[1] is not None) == (calls == 3)
+
+
 @pytest.mark.parametrize("asked", ["degraded"], indirect=True)
 def test_degraded_pages_are_told_apart(asked: Asked) -> None:
     for _ in range(2):
