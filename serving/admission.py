@@ -154,7 +154,7 @@ class Door:
 
     def expected_wait_s(self, ahead: int) -> float:
         """How long a call with so many before it would wait, at the rate at which calls leave now."""
-        return (ahead + 1) * self._limit.usual_s / self._limit.limit
+        return (ahead + 1) * self._limit.pace_s
 
     async def _enter(self, priority: Priority, left_s: float) -> Running:
         if not left_s > 0:
@@ -218,9 +218,12 @@ class Door:
         return Overloaded(f"{self._name} is overloaded: {why}", self._pushback_ms(left_s))
 
     def _pushback_ms(self, left_s: float) -> int:
-        """When the queue will have gone in, for a caller that then has time left; else, and under lasting overload, never."""
+        """When the queue will have gone in, for a caller that then has time left; else, and under lasting overload, never.
+
+        That may be later than it could have waited here: a place in the queue is given to calls that nearly surely make it.
+        """
         wait_s = self.expected_wait_s(len(self._queue))
-        if self._tally.shed_share() > _HOPELESS or not self._worth_waiting(wait_s, left_s):
+        if self._tally.shed_share() > _HOPELESS or wait_s + self._limit.usual_s > left_s:
             return DO_NOT_RETRY
         return max(round(wait_s * 1e3), _SHORTEST_PUSHBACK_MS)
 

@@ -81,6 +81,13 @@ class ConcurrencyLimit:
         """How many calls may run now."""
         return self._bounds.floor if self._probing else int(self._limit)
 
+    @property
+    def pace_s(self) -> float:
+        """Seconds between two calls that end, while as many run as may. 0 before anything is known."""
+        if self._probing:  # the last full window had more calls beside each other
+            return self._unloaded_s / self._bounds.floor
+        return self.usual_s / self.limit
+
     def begin(self) -> Running:
         """A call begins; hand what is returned to `end`."""
         self.running += 1

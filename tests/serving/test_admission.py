@@ -204,13 +204,18 @@ async def test_a_shed_call_is_told_when_the_queue_will_be_through() -> None:
     assert shed(made[2]).pushback_ms == 200
 
 
-async def test_a_call_that_would_have_no_time_left_by_then_is_told_not_to_try_again() -> None:
+@pytest.mark.parametrize(("left_s", "pushback_ms"), [(0.6, 200), (0.34, 200), (0.29, DO_NOT_RETRY)])
+async def test_only_a_call_that_would_have_no_time_left_by_then_is_told_not_to_try_again(
+    left_s: float, pushback_ms: int
+) -> None:
+    """A wait of 200 ms takes more than the share that may be waited here, but leaves enough for the usual 100 ms."""
     door, _ = fixed(usual_s=0.1, queue=1)
     for _ in range(3):
         (call,) = await calls(door, HIGH)
         await call.end()
-    made = await calls(door, HIGH, HIGH, HIGH, left_s=0.6)
-    assert shed(made[2]).pushback_ms == DO_NOT_RETRY
+    await calls(door, HIGH, HIGH)
+    (last,) = await calls(door, HIGH, left_s=left_s)
+    assert shed(last).pushback_ms == pushback_ms
 
 
 async def test_under_lasting_overload_nobody_is_told_to_try_again_until_it_is_over() -> None:

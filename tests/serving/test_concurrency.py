@@ -77,6 +77,18 @@ def test_lasting_load_does_not_become_the_measure_of_what_is_normal() -> None:
     assert min(found.limits[100:]) == BOUNDS.floor  # it looked again, with few calls at a time
 
 
+def test_the_pace_is_about_the_same_while_it_looks_again() -> None:
+    """Few calls take less time each: to take the time of many for theirs would make a wait look several times as long."""
+    found = server(cores=2)
+    paces: dict[bool, list[float]] = {True: [], False: []}
+    found.run(callers=50, seconds=5)
+    while found.clock.now < STALE_S * 3:
+        found.run(callers=50, seconds=0.01)
+        paces[found.limit.limit == BOUNDS.floor].append(found.limit.pace_s)
+    for looking, pace_s in paces.items():
+        assert statistics.median(pace_s) == pytest.approx(0.05 / 2, rel=0.1), looking
+
+
 def test_a_service_that_takes_longer_for_good_is_not_throttled_for_ever() -> None:
     found = server(cores=16)
     found.run(callers=200, seconds=10)
