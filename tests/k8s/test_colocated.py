@@ -76,7 +76,7 @@ def test_nothing_is_left_of_the_pods_that_are_no_more(stages: tuple[str, ...], t
     assert "EXPLORE_TLS_DIRECTORY" in environment(cluster, host_of(cluster))
 
 
-def test_the_gateway_calls_the_stages_beside_it_without_a_socket(
+async def test_the_gateway_calls_the_stages_beside_it_without_a_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, neighbours = overlay("small"), Neighbours()
