@@ -1,6 +1,7 @@
 """Requests that wait for the same stage share a call. No timer: what comes while enough calls are out leaves with the next return.
 
-A request that finds a free call is sent at once, so a lone one never waits; the busier a stage, the larger its batches.
+A request that finds a free call is sent when the turn of the event loop is over, so a lone one never waits, and those whose answers
+of the stage before came in one call go on together. The busier a stage, the larger its batches.
 """
 
 from __future__ import annotations
@@ -91,25 +92,24 @@ class Coalescer(Generic[Request, Response]):
         """The answer to this request alone. Raises CallError, as `send` does; Overloaded if too many wait."""
         if not timeout_s > 0:
             raise DeadlineExceeded(self._stage, 0.0)
-        if not self._waiting and (self._out == 0 or self._out < self._width()):  # there is always room for one
-            self._out += 1
-            try:
-                return await self._timed(request, timeout_s)
-            finally:
-                self._returned()
-        if len(self._waiting) >= self._policy.max_waiting:
-            raise Overloaded(f"{self._stage}: {len(self._waiting)} requests wait for it already")
-        answer = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(request, self._joining.key(request), self._now() + timeout_s, timeout_s, answer)
-        self._waiting[waiter] = None
-        self._dispatch()
+        if self._waiting or not self._has_room():
+            if len(self._waiting) >= self._policy.max_waiting:
+                raise Overloaded(f"{self._stage}: {len(self._waiting)} requests wait for it already")
+            waiter = self._waiter(request, timeout_s)
+            self._waiting[waiter] = None
+            self._dispatch()
+            return await self._answer(waiter)
+        self._out += 1
         try:
-            async with asyncio.timeout(timeout_s):
-                return await waiter.answer
-        except TimeoutError:
-            raise DeadlineExceeded(self._stage, timeout_s) from None
+            # Others may ask in the same turn. If the first went ahead, they would wait for it, and batches fall apart on their way.
+            await asyncio.sleep(0)
+            if not self._waiting:
+                return await self._timed(request, timeout_s)
+            waiter = self._waiter(request, timeout_s)
+            self._waiting = {waiter: None, **self._waiting}
         finally:
-            self._leave(waiter)
+            self._returned()
+        return await self._answer(waiter)
 
     async def close(self) -> None:
         """Cancels the calls that are out; whoever waits is told."""
@@ -119,6 +119,22 @@ class Coalescer(Generic[Request, Response]):
         for task in self._batches:
             task.cancel()
         await asyncio.gather(*self._batches, return_exceptions=True)
+
+    def _has_room(self) -> bool:
+        return self._out == 0 or self._out < self._width()  # there is always room for one
+
+    def _waiter(self, request: Request, timeout_s: float) -> _Waiter[Request, Response]:
+        answer = asyncio.get_running_loop().create_future()
+        return _Waiter(request, self._joining.key(request), self._now() + timeout_s, timeout_s, answer)
+
+    async def _answer(self, waiter: _Waiter[Request, Response]) -> Response:
+        try:
+            async with asyncio.timeout(waiter.ends - self._now()):
+                return await waiter.answer
+        except TimeoutError:
+            raise DeadlineExceeded(self._stage, waiter.timeout_s) from None
+        finally:
+            self._leave(waiter)
 
     async def _timed(self, request: Request, timeout_s: float) -> Response:
         began, answered = self._now(), False

@@ -15,18 +15,12 @@ from hypothesis import strategies as st
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from serving.call_policy import CallPolicy
-from serving.channels import RankingClient
 from serving.coalescing import Coalescer
 from serving.errors import BundleNotHeld, DeadlineExceeded, Overloaded, StageFailed, Unavailable
-from serving.holder import Holder
-from serving.ranking import RankingServicer
-from serving.scorer import Scorer
-from serving.telemetry import NoTelemetry
 from serving.testing import FakeClock
 from serving.wire.joining import RankJoining
 from tests.serving.batches import rank_request
-from tests.serving.doubles import TasteScorer
-from tests.serving.replicas import Replica, all_rows, connected, hang, running
+from tests.serving.replicas import all_rows
 
 TIMEOUT_S = 10.0
 BATCHING = CallPolicy(hedge_quantile=None, calls_per_endpoint=1)
@@ -66,10 +60,16 @@ class Stage:
         await settle()
 
     async def asks(self, *requests: RankRequest, timeout_s: float = TIMEOUT_S) -> list[asyncio.Task[RankResponse]]:
-        """Asks them in this order."""
-        tasks = [asyncio.create_task(self.coalescer.call(request, timeout_s)) for request in requests]
-        await settle()
+        """Asks them in this order, one after the other."""
+        tasks = []
+        for request in requests:
+            tasks.append(self.asks_now(request, timeout_s))
+            await settle()
         return tasks
+
+    def asks_now(self, request: RankRequest, timeout_s: float = TIMEOUT_S) -> asyncio.Task[RankResponse]:
+        """Asks in this turn of the event loop, with all others that do."""
+        return asyncio.create_task(self.coalescer.call(request, timeout_s))
 
 
 async def settle() -> None:
@@ -84,14 +84,48 @@ def asking(name: str, rows: int = 1, version: str = "") -> RankRequest:
     return request
 
 
-async def test_a_lone_request_is_sent_as_it_is_before_anything_else_runs() -> None:
+async def test_a_lone_request_is_sent_as_it_is_when_the_turn_of_the_loop_is_over() -> None:
     stage, request = Stage(), asking("a")
-    asked = asyncio.create_task(stage.coalescer.call(request, TIMEOUT_S))
-    await asyncio.sleep(0)
+    asked = stage.asks_now(request)
+    for _ in range(2):
+        await asyncio.sleep(0)
     assert stage.calls[0][0] is request
     await stage.finish(0)
     assert (await asked).offsets == [0, 1]
     assert stage.counts.batches == 0
+
+
+async def test_those_of_one_turn_of_the_loop_leave_together_though_nothing_is_out() -> None:
+    """As pages do whose answers of the stage before came in one call: with the first gone ahead, the others would wait for it."""
+    stage = Stage()
+    asked = [stage.asks_now(asking(name, rows)) for rows, name in enumerate("abc")]
+    await settle()
+    assert stage.users() == [["a", "b", "c"]]
+    await stage.finish(0)
+    assert [list((await answer).offsets) for answer in asked] == [[0, 0], [0, 1], [0, 2]]
+
+
+async def test_the_first_of_a_turn_keeps_its_place_before_those_that_do_not_fit_into_its_call() -> None:
+    stage = Stage(batch_users=2)
+    other = asking("b", version="v1")
+    for request in (asking("a"), other, asking("c"), asking("d")):
+        stage.asks_now(request)
+    await settle()
+    for call in range(2):
+        await stage.finish(call)
+    assert stage.users() == [["a", "c"], ["b"], ["d"]]
+    await stage.coalescer.close()
+
+
+async def test_the_first_of_a_turn_whose_caller_goes_leaves_its_place_to_the_others() -> None:
+    stage = Stage()
+    gone, *stay = [stage.asks_now(asking(name)) for name in "abc"]
+    await asyncio.sleep(0)  # all have asked, none was sent
+    gone.cancel()
+    await settle()
+    assert stage.users() == [["b", "c"]]
+    await stage.finish(0)
+    assert [list((await answer).offsets) for answer in stay] == [[0, 1], [0, 1]]
 
 
 async def test_what_comes_while_a_call_is_out_leaves_together_when_it_returns() -> None:
@@ -338,44 +372,3 @@ def test_in_any_order_everybody_gets_an_own_answer_and_no_call_is_one_too_many(
             assert list((await answer).offsets) == [0, number]
 
     asyncio.run(play())
-
-
-async def test_over_the_wire_a_shared_answer_is_that_of_a_call_alone() -> None:
-    requests = [asking(f"user-{n}", rows=n) for n in range(20)]
-    scorers = Holder[Scorer]()
-    scorers.put("v1", TasteScorer())
-    servicer = RankingServicer("rank", scorers, NoTelemetry())
-    async with running(Replica(servicer.Rank)) as address, connected(address, BATCHING) as connection:
-        client = RankingClient(connection, "rank")
-        alone = [await client.rank(request, TIMEOUT_S) for request in requests]
-        assert connection.snapshot()["batches"] == 0
-        shared = await asyncio.gather(*(client.rank(request, TIMEOUT_S) for request in requests))
-        snapshot = connection.snapshot()
-    await servicer.close()
-    for answer in (*alone, *shared):
-        answer.ClearField("timing")
-    assert shared == alone
-    assert (snapshot["batched"], snapshot["batches"], snapshot["calls"]) == (19, 2, 23)
-
-
-async def test_a_shared_call_is_cancelled_on_the_wire_when_all_its_callers_have_gone() -> None:
-    release = asyncio.Event()
-
-    async def wait(request: RankRequest, context: Any) -> RankResponse:
-        await release.wait()
-        return await all_rows(request, context)
-
-    replica = Replica(wait)
-    async with running(replica) as address, connected(address, BATCHING) as connection:
-        client = RankingClient(connection, "rank")
-        calls = [asyncio.create_task(client.rank(asking(name), TIMEOUT_S)) for name in "abc"]
-        await replica.entered.wait()
-        replica.entered.clear()
-        replica.answer = hang
-        release.set()
-        await calls[0]
-        await replica.entered.wait()
-        assert [user.user_id for user in replica.requests[1].users] == ["b", "c"]
-        for call in calls[1:]:
-            call.cancel()
-        await replica.cancelled.wait()
