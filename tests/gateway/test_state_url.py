@@ -33,6 +33,7 @@ from serving.testing import serve
 from tests.gateway.feedbacks import event
 from tests.retrieval_svc.published import publish
 from tests.serving.certificates import Authority
+from tests.valkeys import own_valkey
 
 PASSWORD = "hunter2-of-valkey"
 
@@ -93,7 +94,7 @@ async def test_a_password_opens_valkey_and_appears_nowhere(
 ) -> None:
     publish(tmp_path / "bundles")
     shown = list[str]()
-    with ValkeyServer() as server:
+    with own_valkey() as server:
         at = server.connection_kwargs
         async with Valkey(**at) as client:
             await client.config_set("requirepass", PASSWORD)

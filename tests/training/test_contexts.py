@@ -21,6 +21,7 @@ from features.relations import Relation
 from features.user_state import SEEN_LENGTH, StateEvent, UserState
 from tests.features.state_writer import StateWriter
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset
+from tests.valkeys import own_valkey
 from training.contexts import ContextLog
 from training.event_log import EventLog
 
@@ -42,7 +43,7 @@ EVENTS = st.lists(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with own_valkey() as server:
         yield server
 
 
