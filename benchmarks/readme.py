@@ -113,7 +113,10 @@ def _load(found: Recorded) -> str:
     )
     if "soak" in figures:
         grown = found.check("growth of memory")
-        said += f"; in {_time(figures['soak']['seconds'])} more no service grew by more than {max(grown, 0):.1%}"
+        soak = figures["soak"]
+        said += (
+            f"; in {_time(soak['seconds'])} at {soak['rate']} a second no service grew by more than {max(grown, 0):.1%}"
+        )
     return said
 
 

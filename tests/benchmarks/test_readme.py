@@ -35,7 +35,7 @@ def load_figures() -> dict[str, Any]:
     verdict = {"figures": {**seen, "page_p99_ms": 240.0}}
     ran = Ran(verdict, 300.0, 60.0, {"gateway": 100.0}).as_json()
     memory = {"gateway": load.growth([100.0] * 9 + [101.0] * 11)}
-    return {"saturation": 50, "rate": 40, "run": ran, "soak": {**ran, "seconds": 900.0, "memory": memory}}
+    return {"saturation": 50, "rate": 40, "run": ran, "soak": {**ran, "rate": 30, "seconds": 900.0, "memory": memory}}
 
 
 def telemetry_figures() -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_every_result_has_its_sentence(tmp_path: Path) -> None:
         "at 80 % of saturation the 99th percentile is 20 ms ([cascade.json]",
         "With 5,000,000 media a page costs 1.25 times the CPU that it costs with 100,000; a ranking service is ready 1.2 s",
         "takes 50 requests a second before it misses its SLO. At 40 a second for 5 minutes, 0 of 12,000 failed and",
-        "the 99th percentile of pages was 240 ms; in 15 minutes more no service grew by more than 1.0%",
+        "the 99th percentile of pages was 240 ms; in 15 minutes at 30 a second no service grew by more than 1.0%",
         "serves 93% of what it serves at capacity, per core that the client leaves, with a 99th percentile of 700 ms",
         "traces of 1% of the requests, take 2.1% of the throughput (median; turns from -0.5% to 4.0%)",
         "2 replacements in all, 0 of 3 pages failed and 1 lacked a stage. From nothing to the first whole page it took 5.0 s",
