@@ -176,7 +176,12 @@ def load(config_class: type[S], **given: Any) -> S:
         name = variable(match[1]) if match else PREFIX
         complaints.append(f"{name}={os.environ.get(name, '')!r}: must be JSON")
     except ValidationError as error:
-        complaints += [_complaint(config_class, detail) for detail in error.errors()]
+        details = error.errors()
+        lists = {
+            detail["loc"][0] for detail in details if len(detail["loc"]) > 1
+        }  # one with a wrong entry is not also too short
+        told = [detail for detail in details if detail["type"] != "too_short" or detail["loc"][0] not in lists]
+        complaints += [_complaint(config_class, detail) for detail in told]
     if complaints:
         raise ConfigError("\n".join(complaints))  # without its cause, which shows values that may be secret
     return config
