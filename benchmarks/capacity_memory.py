@@ -22,6 +22,7 @@ from bundles.store import BundleStore
 from cli import processes, stack
 from cli.processes import Process
 from cli.stack import STOP_GRACE_S, StackPlan
+from features.item_features import save_items
 from features.item_table import ItemTable
 
 RETRIEVAL, RANKERS = "retrieval_svc", ("prerank_svc", "rank_svc", "rerank_svc", "gateway")
@@ -73,7 +74,7 @@ def _grow(staged: Path, times: int) -> None:
         if name.endswith(("_M", "_MA", "_MD"))
     }
     columns["media_id_M"] += np.repeat(np.arange(times, dtype=np.int64) * span, few)
-    replace(items, **columns).save(staged / "grown")  # beside the files that are mapped
+    save_items(replace(items, **columns), staged / "grown")  # beside the files that are mapped
     shutil.rmtree(staged / layout.ITEMS)
     (staged / "grown").rename(staged / layout.ITEMS)
     embeddings = staged / layout.RERANK_EMBEDDINGS / "media.npy"
@@ -81,7 +82,8 @@ def _grow(staged: Path, times: int) -> None:
 
 
 def _taken(plan: StackPlan, services: tuple[str, ...], root: Path, logs: Path) -> dict[str, float]:
-    """Megabytes of services that hold the active bundle of `root`."""
+    """Megabytes of services that hold the active bundle of `root`. RuntimeError if one refuses it, and so holds the one before."""
+    active = root / BundleStore(root).active_version()
     ports, started = stack.Ports.free(), list[Process]()
     try:
         for name in services:
@@ -89,7 +91,9 @@ def _taken(plan: StackPlan, services: tuple[str, ...], root: Path, logs: Path) -
             started.append(stack.launch(name, logs / f"{name}.log", plan.environment(name) | settings))
         for process in started:
             stack.wait_ready(process, ports.address(process.name))
-        return {each.name: _private_mb(each.pid) + _mapped_mb(each.pid, str(root)) for each in started}
+            if not _mapped_mb(process.pid, active):
+                raise RuntimeError(f"{process.name} does not hold {active.name}:\n{processes.last_lines(process)}")
+        return {each.name: _private_mb(each.pid) + _mapped_mb(each.pid, root) for each in started}
     finally:
         processes.stop(started, STOP_GRACE_S)
 
@@ -99,7 +103,7 @@ def _private_mb(pid: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024 / _MB
 
 
-def _mapped_mb(pid: int, root: str) -> float:
+def _mapped_mb(pid: int, root: Path) -> float:
     """Sizes of the files below `root` that the process maps."""
     lines = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines()
     paths = {
