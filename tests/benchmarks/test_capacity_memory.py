@@ -21,7 +21,7 @@ from serving.items import open_items
 @pytest.mark.parametrize("scorer", [PrerankScorer, RankScorer, RerankScorer])
 def test_a_ranker_opens_a_bundle_with_many_times_the_media(trained: Workspace, tmp_path: Path, scorer: type) -> None:
     root = tmp_path / "bundles"
-    shutil.copytree(trained.bundles.root, root)
+    shutil.copytree(trained.bundles().root, root)
     store = BundleStore(root)
     before = store.open(store.active_version(), FINGERPRINT)
     after = store.open(copy(store, before.version, lambda staged: _grow(staged, 3)).version, FINGERPRINT)
