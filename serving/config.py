@@ -177,9 +177,8 @@ def load(config_class: type[S], **given: Any) -> S:
         complaints.append(f"{name}={os.environ.get(name, '')!r}: must be JSON")
     except ValidationError as error:
         details = error.errors()
-        lists = {
-            detail["loc"][0] for detail in details if len(detail["loc"]) > 1
-        }  # one with a wrong entry is not also too short
+        # A list with a wrong entry is not also too short, though pydantic says so.
+        lists = {detail["loc"][0] for detail in details if len(detail["loc"]) > 1}
         told = [detail for detail in details if detail["type"] != "too_short" or detail["loc"][0] not in lists]
         complaints += [_complaint(config_class, detail) for detail in told]
     if complaints:

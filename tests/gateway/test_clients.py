@@ -77,6 +77,7 @@ async def code_of(call: Any, *sent: Any) -> grpc.StatusCode:
     try:
         for message in sent:
             await call.write(message)
+        if sent:
             await call.done_writing()
         await (anext(aiter(call)) if hasattr(call, "__aiter__") else call)
     except grpc.aio.AioRpcError as error:
@@ -109,7 +110,10 @@ OK, INVALID, DENIED = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.PERMISSION_DENIED,
 )
-STREAMED = {"stream": StreamEventsRequest(), "reflection": reflection_pb2.ServerReflectionRequest(list_services="")}
+STREAMED: dict[str, tuple[Any, ...]] = {
+    "stream": (StreamEventsRequest(),),
+    "reflection": (reflection_pb2.ServerReflectionRequest(list_services=""),),
+}
 BEHIND = {  # how each call ends that gets through
     **dict.fromkeys(("feed", "debug", "preview", "stream", "status", "reflection"), OK),
     **dict.fromkeys(("log", "relations"), INVALID),
@@ -132,7 +136,7 @@ async def test_each_scope_opens_its_methods_and_nothing_else(tmp_path: Path) -> 
             opened = set.union(*(OPENS[Scope(scope)] for scope in granted))
             opened |= {"debug", "preview"} if name == "both" else set()
             ended = {
-                call: await code_of(made, *(STREAMED[each] for each in STREAMED if each == call and call in opened))
+                call: await code_of(made, *STREAMED.get(call, ()) if call in opened else ())
                 for call, made in calls(channel, f"key-of-{name}").items()
             }
             assert ended == {call: code if call in opened else DENIED for call, code in BEHIND.items()}
