@@ -6,13 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from google.protobuf.json_format import MessageToDict
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from protos.explore.v1.feed_pb2 import CandidateDebug, DegradationReason, FeedItem, GetFeedResponse
-
-_PIPE_WIDTH = 160
 
 Source = tuple[str, str]  # name and operator path
 Labels = Mapping[Source, str]  # what the tables call a source
@@ -35,12 +33,6 @@ def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
     for item in response.items:
         table.add_row(*_cells(item, labels))
     return Group(table, *source_legend(sources_of(response.items), labels), *degradation_lines(response))
-
-
-def wide_console() -> Console:
-    """A console for wide tables: into a file or pipe they go uncut."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def as_json(response: GetFeedResponse) -> dict[str, object]:

@@ -16,8 +16,8 @@ from bundles.errors import BundleError
 from bundles.store import BundleStore
 from cli.bundle_switch import ServedBundles, ask, refuse_other_data, wait_for
 from cli.commands import bundle_transfer
+from cli.console import wide_console
 from cli.errors import CommandError
-from cli.feed_table import wide_console
 from cli.stack import RunningStack
 from cli.workspace import Workspace
 

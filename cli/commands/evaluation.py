@@ -10,14 +10,13 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from cli import stack as stacks
 from cli.commands.feed import ask
 from cli.commands.stack import active_manifest, stack_plan, users_of
+from cli.console import wide_console
 from cli.errors import CommandError
-from cli.feed_table import wide_console
 from cli.gateway_access import Gateway
 from cli.progress import steps
 from cli.stack import Ports
@@ -62,7 +61,7 @@ def evaluate(
     if json_:
         typer.echo(json.dumps(figures))
         return
-    Console().print(comparison_table(figures))
+    wide_console().print(comparison_table(figures))
 
 
 def _judge(workspace: Workspace, names: list[str], data: Path, hours: float, users: int, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.feed_table import wide_console
+from cli.console import wide_console
 from cli.workspace import Workspace
 
 File = Annotated[Path | None, typer.Argument(help="Experiment file; HOME/experiments.yaml by default.")]

@@ -12,8 +12,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.commands.feed import ask, running_gateway
+from cli.console import wide_console
 from cli.explain_tables import candidates_table, funnel_tables, item_story, page_story
-from cli.feed_table import as_json, wide_console
+from cli.feed_table import as_json
 from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import CandidateDebug, GetFeedRequest, GetFeedResponse

@@ -8,9 +8,10 @@ from typing import Annotated
 import grpc
 import typer
 
+from cli.console import wide_console
 from cli.errors import CommandError
 from cli.explain_tables import candidates_table, funnel_tables
-from cli.feed_table import as_json, page_table, wide_console
+from cli.feed_table import as_json, page_table
 from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bundles.errors import BundleError
+from cli.console import wide_console
 from cli.errors import CommandError
-from cli.feed_table import wide_console
 from cli.workspace import Workspace
 from retrieval_svc.igql.errors import IgqlError
 

@@ -20,8 +20,8 @@ from valkey import Valkey
 from bundles.manifest import Manifest
 from cli import stack as stacks
 from cli.commands import data, feed, train
+from cli.console import wide_console
 from cli.errors import CommandError, StackError
-from cli.feed_table import wide_console
 from cli.processes import last_lines
 from cli.progress import steps
 from cli.stack import SERVICES, Ports, RunningStack, StackPlan

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from bundles.errors import UnsupportedFormat
 from bundles.manifest import Manifest
+from cli.console import wide_console
 from cli.errors import CommandError
 from cli.progress import steps
 from cli.workspace import Workspace
@@ -126,7 +127,7 @@ def train_bundle(
         trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run, logged)
         with progress.step("publishing the bundle"):
             manifest = _publish(store, staged, data.name, trained, recipe)
-    console = Console()
+    console = wide_console()
     console.print(metrics_tables(manifest))
     # Printed only: what is in a bundle does not depend on the machine that made it.
     console.print(cost_line(progress.seconds, scratch), highlight=False)
@@ -188,11 +189,13 @@ def metrics_tables(manifest: Manifest) -> Group:
     """Rankers per task on the test window, and what the funnel keeps."""
     metrics: dict[str, Any] = manifest.metrics
     ranked = Table(
-        title=f"Test window of {manifest.dataset!r}, {metrics['examples']['test']:,} impressions", box=box.SIMPLE_HEAD
+        title=f"Test window of {manifest.dataset!r}, {metrics['examples']['test']:,} impressions",
+        box=box.SIMPLE_HEAD,
+        padding=0,  # with the space between columns, it fits into 80 characters
     )
     for name in (
         "task",
-        "positives",
+        "posi-\ntives",
         "base\nrate",
         "rerank\nAUC",
         "rerank\nGAUC",
@@ -202,7 +205,7 @@ def metrics_tables(manifest: Manifest) -> Group:
         "rank\nAUC",
         "rank\nGAUC",
     ):
-        ranked.add_column(name, justify="left" if name == "task" else "right")
+        ranked.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for task in manifest.tasks:
         deep, light = metrics["rerank"][task], metrics["rank"][task]
         # A bundle of an earlier release says nothing of the ECE before calibration.

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from bundles.store import BundleStore
 from cli import processes
-from cli.commands.train import _activate, _loss_lines, cost_line
+from cli.commands.train import _activate, _loss_lines, cost_line, metrics_tables
 from cli.processes import Process
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
@@ -52,6 +53,37 @@ def test_the_cost_names_memory_and_the_steps_that_took_a_second(tmp_path: Path) 
     line = cost_line({"reading": 12.4, "labels": 0.2, "deep ranker": 100.0}, scratch)
     assert line.startswith("peak memory ")
     assert line.endswith("(columns: 0.3 GB in memory, 0.2 GB in files); 113 s in all: reading 12 s, deep ranker 100 s")
+
+
+def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> None:
+    judged = {"n_positives": 1_234_567, "base_rate": 0.2067}
+    judged |= {"auc": 0.7533, "gauc": 0.7348, "log_loss": 0.4388, "ece_before": 0.0052, "ece": 0.0033}
+    funnel = {"n_slates": 200} | dict.fromkeys(("recall_page", "recall_rank", "ndcg", "funnel_value"), INTERVAL)
+    stages = {stage: {"long_view": judged} for stage in ("rank", "rerank")}
+    examples = {"test": 136_777, "actions_without_impression": 0}
+    metrics = {**stages, "funnel": funnel, "funnel_popularity_prerank": funnel, "examples": examples}
+    weights = {"default": {"long_view": 1.0}}
+    store, said = BundleStore(tmp_path), io.StringIO()
+    with store.stage() as staged:
+        (staged / "table").write_text("one")
+        manifest = store.publish(
+            staged, **{**fields(), "tasks": ("long_view",), "value_weights": weights, "metrics": metrics}
+        )
+    Console(file=said, width=80).print(metrics_tables(manifest))
+    (row,) = (line.split() for line in said.getvalue().splitlines() if "1,234,567" in line)
+    assert row == [
+        "long_view",
+        "1,234,567",
+        "0.2067",
+        "0.7533",
+        "0.7348",
+        "0.4388",
+        "0.0052",
+        "0.0033",
+        "0.7533",
+        "0.7348",
+    ]
+    assert "…" not in said.getvalue()
 
 
 @pytest.mark.parametrize(("running", "activates"), [("synthetic", True), ("simulated", False), (None, True)])
