@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.console import LOOSE, TIGHT, Fitting, Padding
 from cli.feed_table import Labels, about, degradation_lines, source_labels, source_legend, sources_of
 from protos.explore.v1.feed_pb2 import CandidateDebug, FeedDebug, GetFeedResponse, StagePlacement, ValueDebug
 
@@ -17,13 +18,20 @@ _NONE = "-"
 
 def page_story(response: GetFeedResponse, user_id: str) -> RenderableType:
     """The page with the rank of every item in every stage, its value and what the diversity rule left of it."""
+    labels = _labels(response.debug)
+    versions = [_page_table(response, user_id, labels, padding) for padding in (LOOSE, TIGHT)]
+    return Group(Fitting(versions), *source_legend(sources_of(response.items), labels), *degradation_lines(response))
+
+
+def _page_table(response: GetFeedResponse, user_id: str, labels: Labels, padding: Padding) -> Table:
     debug = response.debug
-    labels, stages = _labels(debug), _placing_stages(debug)
+    stages = _placing_stages(debug)
     table = Table(
         title=f"Page for user {user_id}",
         caption=f"stages: rank there, from 1\n{about(response)}",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=padding,
     )
     columns = ("#", "media", "author", "source", *stages, "value", "author\nfactor", "seed\nfactor", "counts", "module")
     for name in columns:
@@ -40,7 +48,7 @@ def page_story(response: GetFeedResponse, user_id: str) -> RenderableType:
             *_worth_cells(candidate),
             item.module,
         )
-    return Group(table, *source_legend(sources_of(response.items), labels), *degradation_lines(response))
+    return table
 
 
 def funnel_tables(debug: FeedDebug) -> RenderableType:
@@ -63,13 +71,19 @@ def funnel_tables(debug: FeedDebug) -> RenderableType:
 
 def candidates_table(debug: FeedDebug) -> RenderableType:
     """Every candidate with its rank and score in each stage, what it is worth, and the reason why it ended."""
-    stages, labels = _placing_stages(debug), _labels(debug)
-    table = Table(title=f"All {len(debug.candidates)} candidates (rank / score per stage)", box=box.SIMPLE_HEAD)
+    labels = _labels(debug)
+    versions = [_all_table(debug, labels, padding) for padding in (LOOSE, TIGHT)]
+    return Group(Fitting(versions), *source_legend(sources_of(debug.candidates), labels))
+
+
+def _all_table(debug: FeedDebug, labels: Labels, padding: Padding) -> Table:
+    stages, title = _placing_stages(debug), f"All {len(debug.candidates)} candidates (rank / score per stage)"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=padding)
     for name in ("media", "author", "source", *stages, "value", "author\nfactor", "seed\nfactor", "counts", "outcome"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("source", "outcome") else "right")
     for candidate in debug.candidates:
         table.add_row(*_candidate_cells(candidate, stages, labels))
-    return Group(table, *source_legend(sources_of(debug.candidates), labels))
+    return table
 
 
 def item_story(debug: FeedDebug, candidate: CandidateDebug) -> RenderableType:

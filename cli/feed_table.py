@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from google.protobuf.json_format import MessageToDict
 from rich import box
@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.console import LOOSE, TIGHT, Fitting, Padding
 from protos.explore.v1.feed_pb2 import CandidateDebug, DegradationReason, FeedItem, GetFeedResponse
 
 Source = tuple[str, str]  # name and operator path
@@ -17,22 +18,43 @@ Labels = Mapping[Source, str]  # what the tables call a source
 
 
 def page_table(response: GetFeedResponse, user_id: str) -> RenderableType:
-    """Items in order with what they are worth and why; below it how each source found them, and whatever did not work."""
+    """Items in order with what they are worth and why; below it how each source found them, and whatever did not work.
+
+    A narrow screen shows the probabilities of the first actions only, and names the others.
+    """
     labels = source_labels(sources_of([*response.items, *response.debug.candidates]))
     tasks = [entry.task for entry in response.items[0].task_probabilities] if response.items else []
+    tight = (
+        _items_table(response, user_id, labels, tasks[:shown], tasks[shown:], TIGHT)
+        for shown in range(len(tasks), -1, -1)
+    )
+    versions = [_items_table(response, user_id, labels, tasks, [], LOOSE), *tight]
+    return Group(Fitting(versions), *source_legend(sources_of(response.items), labels), *degradation_lines(response))
+
+
+def _items_table(
+    response: GetFeedResponse,
+    user_id: str,
+    labels: Labels,
+    tasks: Sequence[str],
+    left_out: Sequence[str],
+    padding: Padding,
+) -> Table:
+    no_room = f"; no room for {', '.join(left_out)} (--json has all)" if left_out else ""
     table = Table(
         title=f"Page for user {user_id}",
-        caption=f"columns behind diversity: predicted probability of each action\n{about(response)}",
+        caption=f"columns behind diversity: predicted probability of each action{no_room}\n{about(response)}",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=padding,
     )
     for name in ("#", "media", "author", "source", "seed\naccount", "value", "diver-\nsity"):
         table.add_column(name, justify="left" if name == "source" else "right", no_wrap=True)
     for task in tasks:
         table.add_column(task.replace("_", "_\n"), justify="right", no_wrap=True)
     for item in response.items:
-        table.add_row(*_cells(item, labels))
-    return Group(table, *source_legend(sources_of(response.items), labels), *degradation_lines(response))
+        table.add_row(*_cells(item, labels, len(tasks)))
+    return table
 
 
 def as_json(response: GetFeedResponse) -> dict[str, object]:
@@ -70,7 +92,7 @@ def sources_of(found: Iterable[FeedItem | CandidateDebug]) -> list[Source]:
     return [(each.source, each.source_path) for each in found]
 
 
-def _cells(item: FeedItem, labels: Labels) -> list[str]:
+def _cells(item: FeedItem, labels: Labels, tasks: int) -> list[str]:
     value = f"{item.value:.4f}" if item.HasField("value") else "-"
     head = [str(item.position + 1), str(item.media_id), str(item.author_id), labels[item.source, item.source_path]]
     seed = str(item.seed_account_id) if item.seed_account_id else "-"
@@ -79,7 +101,7 @@ def _cells(item: FeedItem, labels: Labels) -> list[str]:
         seed,
         value,
         f"{item.diversity_factor:.2f}",
-        *(f"{t.probability:.3f}" for t in item.task_probabilities),
+        *(f"{t.probability:.3f}" for t in item.task_probabilities[:tasks]),
     ]
 
 

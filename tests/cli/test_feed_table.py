@@ -48,6 +48,21 @@ def test_an_item_without_value_or_seed_shows_a_dash_and_not_a_zero() -> None:
     assert row.split() == ["1", "1", "2", "fresh", "-", "-", "1.00"]
 
 
+def _of_tasks(*tasks: str) -> GetFeedResponse:
+    probabilities = [TaskProbability(task=task, probability=0.5) for task in tasks]
+    return GetFeedResponse(items=[FeedItem(media_id=1, author_id=2, source="fresh", task_probabilities=probabilities)])
+
+
+def test_a_narrow_screen_shows_the_first_actions_whole_and_names_the_others() -> None:
+    tasks = ("click", "long_view", "like", "save", "share", "comment", "follow", "negative")
+    for width, shown in ((160, 8), (100, 8), (80, 5), (60, 2)):
+        text = _text(page_table(_of_tasks(*tasks), "42"), width)
+        (row,) = (line.split() for line in text.splitlines() if "fresh" in line)
+        assert row[7:] == ["0.500"] * shown, width
+        named = " ".join(text.split()).partition("no room for ")[2].partition(" (")[0]
+        assert named == ", ".join(tasks[shown:]), width
+
+
 def test_the_path_of_every_source_stands_below_the_page_once() -> None:
     text = _text(page_table(GetFeedResponse(items=[ITEM, ITEM]), "42"), 132)
     (line,) = (line for line in text.splitlines() if "posted_media" in line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -58,17 +59,17 @@ def test_the_cost_names_memory_and_the_steps_that_took_a_second(tmp_path: Path) 
 def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> None:
     judged = {"n_positives": 1_234_567, "base_rate": 0.2067}
     judged |= {"auc": 0.7533, "gauc": 0.7348, "log_loss": 0.4388, "ece_before": 0.0052, "ece": 0.0033}
-    funnel = {"n_slates": 200} | dict.fromkeys(("recall_page", "recall_rank", "ndcg", "funnel_value"), INTERVAL)
+    funnel = dict.fromkeys(("recall_page", "recall_rank", "ndcg", "funnel_value"), INTERVAL) | {"n_slates": 200}
     stages = {stage: {"long_view": judged} for stage in ("rank", "rerank")}
     examples = {"test": 136_777, "actions_without_impression": 0}
-    metrics = {**stages, "funnel": funnel, "funnel_popularity_prerank": funnel, "examples": examples}
-    weights = {"default": {"long_view": 1.0}}
+    published = fields()
+    published["tasks"], published["value_weights"] = ("long_view",), {"default": {"long_view": 1.0}}
+    measured = {**stages, "funnel": funnel, "funnel_popularity_prerank": funnel, "examples": examples}
+    published["metrics"] = json.loads(json.dumps(measured))
     store, said = BundleStore(tmp_path), io.StringIO()
     with store.stage() as staged:
         (staged / "table").write_text("one")
-        manifest = store.publish(
-            staged, **{**fields(), "tasks": ("long_view",), "value_weights": weights, "metrics": metrics}
-        )
+        manifest = store.publish(staged, **published)
     Console(file=said, width=80).print(metrics_tables(manifest))
     (row,) = (line.split() for line in said.getvalue().splitlines() if "1,234,567" in line)
     assert row == [
