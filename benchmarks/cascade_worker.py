@@ -23,7 +23,7 @@ from benchmarks.cascade_seams import Stopwatch, watch_floor
 from benchmarks.floor import Asked, Floor, ids_and_values
 from benchmarks.naive import open_naive
 from benchmarks.sourcing_world import NOW_MS
-from serving.memory import give_back_large_buffers
+from serving.memory import freeze_what_is_loaded, give_back_large_buffers
 
 Pages = list[list[tuple[int, float]]]  # media id and value of every item
 
@@ -135,7 +135,8 @@ async def profiled(floor: Answers, load: Load) -> None:
 def main() -> None:
     """Serves commands until stdin ends; with a sixth and seventh argument, USERS and BATCH, profiles instead."""
     kind, bundles, igql_file, valkey_url, *profile = sys.argv[1:]
-    give_back_large_buffers()  # as every service does
+    give_back_large_buffers()  # this and the next as every service does
+    freeze_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(kind, Path(bundles), Path(igql_file), valkey_url, profile))
 

@@ -26,7 +26,7 @@ from gateway.servicer import parse, respond
 from gateway.trace import Trace
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceServicer, add_ExploreServiceServicer_to_server
-from serving.memory import give_back_large_buffers
+from serving.memory import freeze_what_is_loaded, give_back_large_buffers
 
 TOGETHER = 8  # users at a time, at most: as many as a coalesced call carries
 
@@ -92,6 +92,7 @@ def main() -> None:
     """Serves until SIGTERM."""
     address, bundles, igql_file, valkey_url = sys.argv[1:]
     give_back_large_buffers()
+    freeze_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(address, Path(bundles), Path(igql_file), valkey_url))
 

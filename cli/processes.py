@@ -29,10 +29,11 @@ class Process:
         return _start_time(self.pid) == self.started
 
 
-def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str]) -> Process:
+def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str], niceness: int = 0) -> Process:
     """Starts `command` (an absolute path first) with our environment and `settings` on top of it.
 
-    It gets a session of its own, so that a Ctrl-C in the terminal reaches only us and we end everything in order.
+    It gets a process group of its own, so that a Ctrl-C in the terminal reaches only us and we end everything in order. Not a
+    session: Linux schedules sessions as groups, and niceness says only who goes first within one.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     pid = os.posix_spawn(
@@ -44,9 +45,13 @@ def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, s
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
-        setsid=True,
+        setpgroup=0,
         setsigmask=(),  # we may have blocked signals; a service must hear its SIGTERM
     )
+    if niceness:
+        os.setpriority(
+            os.PRIO_PROCESS, pid, niceness
+        )  # before it has threads: they get it from the one that starts them
     return Process(name, pid, _start_time(pid) or 0, str(log))
 
 

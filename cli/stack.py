@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +33,8 @@ VALKEY = "valkey"
 N_PORTS = len(SERVICES) + 1
 START_TIMEOUT_S = 90.0
 STOP_GRACE_S = 15.0
+# On cores that all share, who says which requests are too many goes before those that work off the others (docs/decisions/0016).
+STAGE_NICENESS = 10
 _POLL_S = 0.1
 _REFUSED = "`explore train` makes a bundle that fits, `explore igql check` looks at a query file"
 
@@ -289,9 +291,13 @@ def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def launch(name: str, log: Path, settings: Mapping[str, str]) -> Process:
-    """Starts one service, or a shard of it (SERVICE-NUMBER), with the EXPLORE_ variables in `settings`; it is not ready yet."""
-    return processes.start(name, [sys.executable, "-m", name.partition("-")[0]], log, settings)
+def launch(name: str, log: Path, settings: Mapping[str, str], serves: Sequence[str] = ()) -> Process:
+    """Starts one service, or a shard of it (SERVICE-NUMBER), with the EXPLORE_ variables in `settings`; it is not ready yet.
+
+    `serves`: the services of a process that they share.
+    """
+    niceness = 0 if "gateway" in (name, *serves) else STAGE_NICENESS
+    return processes.start(name, [sys.executable, "-m", name.partition("-")[0]], log, settings, niceness)
 
 
 def launch_together(plan: StackPlan) -> list[Process]:
@@ -302,7 +308,7 @@ def launch_together(plan: StackPlan) -> list[Process]:
         listen = own.pop("EXPLORE_LISTEN")
         settings |= own | {f"EXPLORE_{service.removesuffix('_svc').upper()}_LISTEN": listen}
     settings["EXPLORE_SERVICES"] = json.dumps(plan.colocated)
-    process = launch("colocated", plan.run / "logs" / "colocated.log", settings)
+    process = launch("colocated", plan.run / "logs" / "colocated.log", settings, plan.colocated)
     return [replace(process, name=service) for service in plan.colocated]
 
 

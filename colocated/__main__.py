@@ -26,7 +26,7 @@ from serving import logs
 from serving.channels import open_channel
 from serving.config import ServiceConfig, load
 from serving.errors import ConfigError
-from serving.memory import give_back_large_buffers
+from serving.memory import freeze_what_is_loaded, give_back_large_buffers
 from serving.process import EXIT_CONFIG, Part, run_together
 from serving.server import ServerHandle, Service
 
@@ -90,6 +90,7 @@ def main() -> int:
         return EXIT_CONFIG
     logs.configure(config.log_level)
     give_back_large_buffers()
+    freeze_what_is_loaded()
     return run_together(parts, neighbours.add, config.health_listen)
 
 

@@ -18,7 +18,7 @@ from serving.config import C, ServiceConfig, load, strays
 from serving.errors import ConfigError, StartupError
 from serving.exporting import exported
 from serving.joint_health import JointHealth
-from serving.memory import give_back_large_buffers
+from serving.memory import freeze_what_is_loaded, give_back_large_buffers
 from serving.server import ServerHandle, Service
 from serving.telemetry import MemoryTelemetry, Telemetry
 
@@ -45,6 +45,7 @@ def main(config_class: type[C], build: Build[C]) -> int:
         return EXIT_CONFIG
     logs.configure(config.log_level)
     give_back_large_buffers()
+    freeze_what_is_loaded()
     for name in strays(config_class):
         _log.info("not a setting of this service: %s", name)
     return run(config, build)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from cli import main, processes
 from cli.commands.stack import colocated_services, stack_plan
 from cli.errors import CommandError
 from cli.processes import Process
-from cli.stack import SERVICES, Ports, RunningStack, StackPlan, describe, launch_together, started_at_ms
+from cli.stack import (
+    SERVICES,
+    STAGE_NICENESS,
+    Ports,
+    RunningStack,
+    StackPlan,
+    describe,
+    launch,
+    launch_together,
+    started_at_ms,
+)
 from cli.workspace import Workspace
 from colocated.__main__ import Neighbours, parts_of
 from colocated.config import ColocatedConfig
@@ -80,7 +91,7 @@ def test_services_that_share_a_process_are_told_where_each_of_them_listens(
 ) -> None:
     started: list[tuple[str, dict[str, str]]] = []
 
-    def launched(service: str, log: Path, settings: dict[str, str]) -> Process:
+    def launched(service: str, log: Path, settings: dict[str, str], serves: Sequence[str]) -> Process:
         started.append((service, settings))
         return Process(service, 7, 1, str(log))
 
@@ -97,6 +108,30 @@ def test_services_that_share_a_process_are_told_where_each_of_them_listens(
         (rank, _), (gateway, _) = parts_of(config, Neighbours())
     assert gateway.rank_address == rank.listen
     assert gateway.state_url == plan.ports.valkey_url
+
+
+@pytest.mark.parametrize(
+    ("process", "serves", "niceness"),
+    [
+        ("gateway", (), 0),
+        ("rank_svc", (), STAGE_NICENESS),
+        ("retrieval_svc-1", (), STAGE_NICENESS),
+        ("colocated", ("rank_svc", "gateway"), 0),
+        ("colocated", ("rank_svc", "prerank_svc"), STAGE_NICENESS),
+    ],
+)
+def test_whoever_refuses_what_is_too_much_goes_before_those_who_work_off_the_rest(
+    process: str, serves: tuple[str, ...], niceness: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    def started(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str], nice: int) -> Process:
+        given.append(nice)
+        return Process(name, 7, 1, str(log))
+
+    monkeypatch.setattr(processes, "start", started)
+    launch(process, tmp_path / "log", {}, serves)
+    assert given == [niceness]
 
 
 def test_only_the_gateway_is_told_where_the_funnel_log_is(plan: StackPlan, tmp_path: Path) -> None:
