@@ -19,6 +19,8 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from cli.console import wide_console
+
 RESULTS = Path(__file__).parent / "results"
 TABLES = Path(__file__).parents[1] / "docs" / "benchmarks"
 _LIBRARIES = ("faiss-cpu", "grpcio", "numpy", "onnxruntime", "polars", "protobuf", "torch")
@@ -62,7 +64,7 @@ def finish(result: Result, results: Path = RESULTS, tables: Path | None = TABLES
         json.dumps(_described(result), indent=2, allow_nan=False) + "\n", "utf-8"
     )
     shown = [*result.tables, _checks_table(result)]
-    Console().print(*shown)
+    wide_console().print(*shown)
     if tables is not None:
         tables.mkdir(parents=True, exist_ok=True)
         (tables / f"{result.name}.md").write_text(_document(result, shown), "utf-8")
