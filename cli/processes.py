@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _POLL_S = 0.05
+_NICEST = 19
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, s
     """Starts `command` (an absolute path first) with our environment and `settings` on top of it.
 
     It gets a process group of its own, so that a Ctrl-C in the terminal reaches only us and we end everything in order. Not a
-    session: Linux schedules sessions as groups, and niceness says only who goes first within one.
+    session: Linux schedules sessions as groups, and niceness says only who goes first within one. `niceness` is beyond ours.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     pid = os.posix_spawn(
@@ -48,10 +49,8 @@ def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, s
         setpgroup=0,
         setsigmask=(),  # we may have blocked signals; a service must hear its SIGTERM
     )
-    if niceness:
-        os.setpriority(
-            os.PRIO_PROCESS, pid, niceness
-        )  # before it has threads: they get it from the one that starts them
+    if niceness:  # before it has threads, which are as nice as the one that starts them
+        os.setpriority(os.PRIO_PROCESS, pid, min(os.getpriority(os.PRIO_PROCESS, 0) + niceness, _NICEST))
     return Process(name, pid, _start_time(pid) or 0, str(log))
 
 
