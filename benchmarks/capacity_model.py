@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,12 +22,15 @@ def line_of(costs: Costs, client_ms: float) -> Line:
     A stage's work is its CPU time, spread as the times that its caller waited for it; the gateway's is even over its turns. What
     remains of a lone page's latency, and no process computed, is a delay.
     """
-    gateway = _even("gateway", costs.stages["gateway"].cpu_ms / (len(STAGES) + 1))
+    turn_ms, growth = costs.stages["gateway"].cpu_ms / (len(STAGES) + 1), costs.stages["gateway"].growth()
+    gateway = replace(_even("gateway", turn_ms), growth=growth)
     visits = [_even(CLIENT, client_ms), _even("valkey", costs.stages["valkey"].cpu_ms), gateway]
     for name in STAGES:
         visits += [_spread(name, costs.stages[name]), gateway]
     batch = CallPolicy().batch_users
-    stations = {visit.station: Station(batch=batch if visit.station in STAGES else 1) for visit in visits}
+    # The gateway goes on with all pages of an answer in one turn, so they ask the next stage together.
+    shared = ("gateway", *STAGES)
+    stations = {visit.station: Station(batch=batch if visit.station in shared else 1) for visit in visits}
     busy_ms = sum(stage.cpu_ms for stage in costs.stages.values())
     return Line(stations, visits, max(float(np.mean(costs.page_ms)) - busy_ms, 0.0) / 1e3)
 

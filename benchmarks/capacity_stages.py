@@ -110,7 +110,7 @@ class StageCost:
     """A process's part in a page. Milliseconds of CPU per request of one user, by how many shared the call."""
 
     cpu_ms: float  # alone, as part of a page
-    batch_cpu_ms: dict[int, float] = field(default_factory=dict)  # calls of the same size to the stage alone
+    batch_cpu_ms: dict[int, float] = field(default_factory=dict)  # calls of the same size to it, and nothing else
     wall_ms: list[float] = field(default_factory=list)  # 101 quantiles of what its caller waited for it
     request_bytes: float = 0.0
     response_bytes: float = 0.0
@@ -135,7 +135,7 @@ class Costs:
 def measured_costs(
     workspace: Workspace, running: RunningStack, scratch: Path, users: Sequence[str], recorded: int
 ) -> Costs:
-    """Asks for a page of each user, and for `recorded` pages through the recorders."""
+    """Asks for a page of each user, alone and several at once, and for `recorded` pages through the recorders."""
     before, sizes, walls, asked = dict[str, float](), list[tuple[int, int]](), list[float](), 0
     with grpc.insecure_channel(running.ports.address("gateway"), _LIMIT) as channel:
         ask = ExploreServiceStub(channel).GetFeed
@@ -147,8 +147,10 @@ def measured_costs(
             page = ask(request, timeout=_TIMEOUT_S)
             walls.append((time.perf_counter() - start) * 1e3)
             sizes.append((request.ByteSize(), page.ByteSize()))
-    cpu = {name: (used - before[name]) * 1e3 / len(users) for name, used in cpu_s(running).items()}
-    stages = {name: StageCost(ms) for name, ms in cpu.items()}
+        cpu = {name: (used - before[name]) * 1e3 / len(users) for name, used in cpu_s(running).items()}
+        stages = {name: StageCost(ms) for name, ms in cpu.items()}
+        at_once = _at_once(ask, users, lambda: cpu_s(running)["gateway"])
+        stages["gateway"] = StageCost(cpu["gateway"], {1: cpu["gateway"], **at_once})
     with recorded_gateway(workspace, running, scratch) as (address, recorders):
         with grpc.insecure_channel(address, _LIMIT) as channel:
             for user in cycle(users):
@@ -161,6 +163,20 @@ def measured_costs(
         stages[name] = _replayed(running, name, calls[name], cpu[name])
     sent, received = (statistics.mean(size[side] for size in sizes[1:]) for side in (0, 1))
     return Costs(len(users), np.quantile(walls[1:], _QUANTILES).tolist(), stages, sent, received)
+
+
+def _at_once(ask: Any, users: Sequence[str], cpu: Callable[[], float]) -> dict[int, float]:
+    """Milliseconds of CPU per page, by how many are asked for at once."""
+    found = {}
+    for size in BATCHES:
+        groups = [users[i : i + size] for i in range(0, len(users) - size + 1, size)]
+        before = cpu()
+        for group in groups:
+            calls = [ask.future(GetFeedRequest(user_id=user), timeout=_TIMEOUT_S) for user in group]
+            for call in calls:
+                call.result()
+        found[size] = (cpu() - before) * 1e3 / max(len(groups) * size, 1)
+    return found
 
 
 def _replayed(running: RunningStack, name: str, calls: list[tuple[bytes, int]], cpu_ms: float) -> StageCost:

@@ -1,9 +1,9 @@
 """A queueing simulation of a page's way through the stages: measured service times in, latencies out. Knows no stack.
 
 Requests arrive at random and visit stations in series. A station has servers and one queue, first come first served; a server that
-gets free takes up to `batch` of those that wait for the same visit, as the gateway's shared calls do. All busy servers share the
-cores there are: with more of them than cores, each goes slower. That is what happens where the whole stack runs on one machine;
-without a number of cores, every server has its own.
+gets free takes up to `batch` of those that wait for the same visit, as the gateway's shared calls do, and they go on together. All
+busy servers share the cores there are: with more of them than cores, each goes slower. That is what happens where the whole stack
+runs on one machine; without a number of cores, every server has its own.
 
 Shapes: R requests, S measured service times.
 """
@@ -113,18 +113,17 @@ class _Simulation:
             next_end = self._next_end()
             if next_arrival <= next_end:
                 self._advance(next_arrival)
-                self._join_queue(next_request, 0)
+                self._join_queue([next_request], 0)
                 next_request, next_arrival = next_request + 1, next(arrivals, math.inf)
                 continue
             self._advance(next_end)
             job = heapq.heappop(self._running)
             name = self._line.visits[job.visit].station
             self._free[name] += 1
-            for request in job.members:
-                if job.visit + 1 < len(self._line.visits):
-                    self._join_queue(request, job.visit + 1)
-                else:
-                    done_s_R[request] = self._now
+            if job.visit + 1 < len(self._line.visits):
+                self._join_queue(job.members, job.visit + 1)
+            else:
+                done_s_R[job.members] = self._now
             self._serve(name)
         return done_s_R - self._arrival_s_R + self._line.delay_s
 
@@ -141,9 +140,10 @@ class _Simulation:
             self._work_clock += (now - self._now) * self._speed()
         self._now = now
 
-    def _join_queue(self, request: int, visit: int) -> None:
+    def _join_queue(self, requests: Sequence[int], visit: int) -> None:
+        """Those of one job go on together, so the next free server finds all of them."""
         name = self._line.visits[visit].station
-        self._queues[name].append((request, visit))
+        self._queues[name].extend((request, visit) for request in requests)
         self._serve(name)
 
     def _serve(self, name: str) -> None:

@@ -131,3 +131,11 @@ def test_everybody_leaves_and_nobody_sooner_than_their_work_allows(
     found = latencies(line(*visits, servers=servers, batch=batch), np.cumsum(gaps), np.random.default_rng(1), cores)
     assert np.isfinite(found).all()
     assert (found >= 2 * SERVICE_S - 1e-9).all()
+
+
+def test_those_of_one_job_go_on_together() -> None:
+    """Two wait while the first is served, then share every job: where the first went ahead, the other would wait for it."""
+    visits = [Visit("a", CONSTANT, {2: 1.0}), Visit("b", CONSTANT, {2: 1.0})]
+    way = Line({"a": Station(batch=2), "b": Station(batch=2)}, visits)
+    found = latencies(way, np.array([1.0, 1.001, 1.002]), np.random.default_rng(1))
+    assert found == pytest.approx([0.02, 0.029, 0.028])
