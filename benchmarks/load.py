@@ -34,7 +34,7 @@ DEADLINE_S = float(GatewayConfig.model_fields["deadline_s"].default)
 MOST_GROWTH = 0.02
 _WARM_UP = 0.3  # of a soak
 # Of what follows: memory at its begin and at its end. Three minutes each, so that either holds a whole file of the funnel log: the
-# gateway keeps 50 requests until they fill one, which takes 6 MB at most and as long at the rate of a soak.
+# gateway keeps 50 requests until they fill one, which takes about 6 MB and as long at the rate of a soak.
 _EDGE = 0.3
 _SAMPLE_S = 0.5
 

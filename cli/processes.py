@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _POLL_S = 0.05
-_NICEST = 19
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, s
         setsigmask=(),  # we may have blocked signals; a service must hear its SIGTERM
     )
     if niceness:  # before it has threads, which are as nice as the one that starts them
-        os.setpriority(os.PRIO_PROCESS, pid, min(os.getpriority(os.PRIO_PROCESS, 0) + niceness, _NICEST))
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, 0) + niceness)  # the system stops at 19
     return Process(name, pid, _start_time(pid) or 0, str(log))
 
 
