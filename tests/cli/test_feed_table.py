@@ -88,6 +88,14 @@ def test_a_source_with_several_paths_gets_a_number_for_each() -> None:
         assert (text.count("cold#1"), text.count("cold#2")) == (2, 2)
 
 
+def test_candidates_stand_closer_on_a_screen_that_has_no_room_for_air() -> None:
+    debug = FeedDebug(candidates=[CandidateDebug(media_id=1, author_id=2, source="fresh", dropped="prerank")])
+    wide, narrow = (_text(candidates_table(debug), width) for width in (160, 70))
+    (loose,), (tight,) = ([line for line in text.splitlines() if "fresh" in line] for text in (wide, narrow))
+    assert tight.split() == loose.split()
+    assert len(tight.rstrip()) < len(loose.rstrip())
+
+
 def test_without_paths_there_is_no_legend() -> None:
     bare = FeedItem(source="popular_fallback")
     assert "How the sources" not in _text(page_table(GetFeedResponse(items=[bare]), "42"))
