@@ -24,6 +24,7 @@ UNKNOWN_ROW = -1  # a media item or account that the table does not hold
 UNKNOWN_TOPIC = -1
 MAX_SURFACES = 8  # surfaces that rankers tell apart; the names of rarer ones are not kept
 MAX_POLICY_FLAGS = 32  # names of policy flags in one table: a media item's flags are the bits of one uint32
+_MANY = 32  # ids from which on sorting them pays
 _META = "table.json"
 _META_FIELDS = ("as_of_ms", "topics", "policy_flags", "surfaces")
 
@@ -118,5 +119,14 @@ def _array_columns() -> list[str]:
 def _lookup(sorted_ids: Int64, wanted_N: Int64) -> Int64:
     if len(sorted_ids) == 0:
         return np.full(len(wanted_N), UNKNOWN_ROW, dtype=np.int64)
-    place_N = np.minimum(np.searchsorted(sorted_ids, wanted_N), len(sorted_ids) - 1)
-    return np.where(sorted_ids[place_N] == wanted_N, place_N, UNKNOWN_ROW).astype(np.int64)
+    if len(wanted_N) < _MANY:
+        return _found(sorted_ids, wanted_N)
+    # One after the other through a table that no cache holds: neighbours share most of their way.
+    order_N, row_N = np.argsort(wanted_N), np.empty(len(wanted_N), dtype=np.int64)
+    row_N[order_N] = _found(sorted_ids, wanted_N[order_N])
+    return row_N
+
+
+def _found(sorted_ids: Int64, wanted_N: Int64) -> Int64:
+    place_N = np.minimum(sorted_ids.searchsorted(wanted_N), len(sorted_ids) - 1)
+    return np.where(sorted_ids[place_N] == wanted_N, place_N, UNKNOWN_ROW)

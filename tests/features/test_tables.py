@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.actions import Action
 from features.assemble import candidate_view
@@ -29,6 +32,23 @@ def embeddings() -> ItemEmbeddings:
 
 def test_known_ids_give_their_row_and_unknown_ones_none(items: ItemTable) -> None:
     assert items.rows(np.array([60, 10, 5, 99, 35])).tolist() == [5, 0, UNKNOWN_ROW, UNKNOWN_ROW, UNKNOWN_ROW]
+
+
+@given(
+    st.sets(st.integers(1, 2**62), min_size=1, max_size=200),
+    st.lists(st.integers(1, 2**62), max_size=100),
+    st.randoms(use_true_random=False),
+)
+def test_many_ids_in_any_order_find_their_rows(
+    items: ItemTable, held: set[int], strange: list[int], shuffled: Random
+) -> None:
+    ids = sorted(held)
+    wanted = [*ids, *ids[:3], *strange]
+    shuffled.shuffle(wanted)
+    row_of = {media: row for row, media in enumerate(ids)}
+    found_N = replace(items, media_id_M=np.array(ids)).rows(np.array(wanted))
+    assert found_N.dtype == np.int64
+    assert found_N.tolist() == [row_of.get(media, UNKNOWN_ROW) for media in wanted]
 
 
 def test_an_empty_table_knows_no_id(items: ItemTable) -> None:
