@@ -21,7 +21,7 @@ from features.item_table import ItemTable
 from features.vectors import embedding_version
 from retrieval_svc.igql.vocabulary import Vocabulary
 from retrieval_svc.neighbours import AccountNeighbours
-from retrieval_svc.quality import Float64, best_order, quality, trending
+from retrieval_svc.quality import Float64, best_order, newest_order, quality, trending
 from retrieval_svc.tables import BrokenColumn, Find, SourcingTables, array, release_pages
 from retrieval_svc.vector_index import VectorIndex, open_index
 from serving.ragged import Int64, offsets_of
@@ -158,25 +158,36 @@ class Catalogue:
             value_M = trending(items)
         else:
             value_M = self.tables.window_value_WM[self.tables.windows_ms.index(window_ms)].astype(np.float64)
-        row_M = best_order(items, value_M)
-        topic_row = row_M[items.topic_M[row_M] >= 0]
-        topic_row = topic_row[np.argsort(items.topic_M[topic_row], kind="stable")]
-        offsets = offsets_of(items.topic_M[topic_row].astype(np.int64), len(items.topics))
-        return Trends(value_M, row_M, offsets, topic_row)
+        # In a shard, the order that is kept is of its own media only.
+        newest_M = self.orders.newest_row_M if self.own_row_X is None else newest_order(items)
+        row_M = best_order(value_M, newest_M)
+        topic_M = items.topic_M[row_M].astype(np.int64)
+        placed = np.flatnonzero(topic_M >= 0)
+        topic_row = row_M[_grouped(topic_M[placed], placed, len(row_M))]
+        return Trends(value_M, row_M, offsets_of(topic_M[placed], len(items.topics)), topic_row)
 
 
 def _sort(items: ItemTable, tables: SourcingTables) -> Orders:
-    quality_M, posted = quality(items), tables.posted
+    newest_row_M, posted = newest_order(items), tables.posted
+    quality_M, media = quality(items, newest_row_M), len(items.media_id_M)
     account_M = np.repeat(np.arange(len(items.account_id_U)), np.diff(posted.offsets))
-    row_M = posted.row_X.astype(np.int64)
-    newest_row_M = best_order(items, np.zeros(len(quality_M)))
+    worse_M = np.rint(quality_M * media).astype(np.int64)  # 1 .. M, the best has the most
+    best_row_M = np.empty(media, dtype=np.int64)
+    best_row_M[media - worse_M] = np.arange(media)
     return Orders(
         quality_M=quality_M,
         posted_offsets=posted.offsets,
-        posted_row_M=row_M[np.lexsort((row_M, -quality_M[row_M], account_M))].astype(np.int32),
+        posted_row_M=best_row_M[_grouped(account_M, media - worse_M[posted.row_X], media)].astype(np.int32),
         newest_row_M=newest_row_M,
         newest_created_ms_M=items.created_at_ms_M[newest_row_M],
     )
+
+
+def _grouped(group_X: Int64, place_X: Int64, places: int) -> Int64:
+    """The places 0 .. `places` - 1 by group, rising within each. As one number each, they are sorted several times as fast."""
+    key_X = group_X * places + place_X
+    key_X.sort()
+    return key_X % places
 
 
 def _open_items(find: Find) -> ItemTable:

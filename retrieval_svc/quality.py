@@ -5,6 +5,8 @@ Shapes: M media, U accounts, A action codes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +20,13 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
 FRESHNESS_HALF_LIFE_MS = 7 * DAY_MS
+_AT_ONCE = 1 << 16  # rows of counts whose sums stay in the cache
 
 _VALUE_A = np.array([ACTION_WEIGHT.get(Action(a), 0.0) if a else 0.0 for a in range(N_ACTIONS)])
 
 
-def quality(items: ItemTable) -> Float64:
-    """Value per impression x freshness, as the share of media that are no better. Shape [M], in (0, 1].
+def quality(items: ItemTable, newest_M: Int64) -> Float64:
+    """Value per impression x freshness, as the share of media that are no better. Shape [M], in (0, 1]. No two are the same.
 
     Each level is smoothed towards the one above it (everything, account, media, media lately), so that a new item starts with the
     reputation of its account instead of with nothing. Being a rank it compares with similarities whatever the unit of value is.
@@ -33,7 +36,7 @@ def quality(items: ItemTable) -> Float64:
     lately_M = _smoothed(items.recent_counts_MA, _smoothed(items.counts_MA, author_value_M))
     age_M = np.maximum(items.as_of_ms - items.created_at_ms_M, 0)
     fresh_M = np.exp2(-age_M / FRESHNESS_HALF_LIFE_MS)
-    order_M = best_order(items, np.maximum(lately_M, 0.0) * fresh_M)
+    order_M = best_order(np.maximum(lately_M, 0.0) * fresh_M, newest_M)
     share_M = np.empty(len(order_M))
     share_M[order_M] = 1.0 - np.arange(len(order_M)) / max(len(order_M), 1)
     return share_M
@@ -44,9 +47,28 @@ def trending(items: ItemTable) -> Float64:
     return _smoothed(items.recent_counts_MA, base_value(items))
 
 
-def best_order(items: ItemTable, score_M: Float64) -> Int64:
-    """Media rows, highest score first; equal scores newest first, then by row. Shape [M]."""
-    return np.lexsort((np.arange(len(score_M)), -items.created_at_ms_M, -score_M))
+def newest_order(items: ItemTable) -> Int64:
+    """Media rows, newest first; those of one moment by row. Shape [M]."""
+    return best_order(items.created_at_ms_M, np.arange(len(items.created_at_ms_M)))
+
+
+def best_order(score_M: NDArray[Any], before_M: Int64) -> Int64:
+    """Rows by score, highest first and NaN last; equal scores in the order of `before_M`, which holds every row once. Shape [M].
+
+    Numpy sorts numbers ten times as fast as it sorts stably or by several keys, so ties are sorted apart, as numbers of their own.
+    """
+    order_M = np.argsort(-score_M)
+    sorted_M, media = score_M[order_M], len(order_M)
+    tied_M = (sorted_M[1:] == sorted_M[:-1]) | (np.isnan(sorted_M[1:]) & np.isnan(sorted_M[:-1]))
+    place_X = np.flatnonzero(np.append(tied_M, False) | np.insert(tied_M, 0, False))
+    if len(place_X):
+        rank_M = np.empty(media, dtype=np.int64)
+        rank_M[before_M] = np.arange(media)
+        tie_M = np.insert(np.cumsum(~tied_M), 0, 0)
+        key_X = tie_M[place_X] * media + rank_M[order_M[place_X]]
+        key_X.sort()
+        order_M[place_X] = before_M[key_X % media]
+    return order_M
 
 
 def base_value(items: ItemTable) -> float:
@@ -55,4 +77,6 @@ def base_value(items: ItemTable) -> float:
 
 
 def _smoothed(counts_KA: NDArray[np.float32], prior: Float64 | float) -> Float64:
-    return (counts_KA @ _VALUE_A + PRIOR_IMPRESSIONS * prior) / (counts_KA[:, Action.IMPRESSION] + PRIOR_IMPRESSIONS)
+    parts = [counts_KA[start : start + _AT_ONCE] @ _VALUE_A for start in range(0, len(counts_KA), _AT_ONCE)]
+    value_K = np.concatenate(parts) if parts else np.empty(0)
+    return (value_K + PRIOR_IMPRESSIONS * prior) / (counts_KA[:, Action.IMPRESSION] + PRIOR_IMPRESSIONS)
