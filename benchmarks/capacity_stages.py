@@ -28,6 +28,7 @@ from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest
+from serving.wire import RankAsk, decode_candidates
 from serving.wire.joining import RankJoining, RetrieveJoining
 
 STAGES = SERVICES[:-1]  # without the gateway
@@ -183,14 +184,14 @@ def _replayed(running: RunningStack, name: str, calls: list[tuple[bytes, int]], 
     """Makes the recorded calls again, at least once per size of batch."""
     if not calls:
         raise RuntimeError(f"no page asked {name}")
-    joining, message = (RetrieveJoining(), RetrieveRequest) if name == "retrieval_svc" else (RankJoining(), RankRequest)
-    requests: list[Any] = [message.FromString(request) for request, _ in calls]
+    of_retrieval = name == "retrieval_svc"
+    joined_of = _joined_retrieve if of_retrieval else _joined_rank
     batches, walls = dict[int, float](), list[float]()
     with grpc.insecure_channel(running.ports.address(name), _LIMIT) as channel:
-        send = channel.unary_unary(_RETRIEVE if name == "retrieval_svc" else _RANK, None, None)
+        send = channel.unary_unary(_RETRIEVE if of_retrieval else _RANK, None, None)
         for size in (1, *BATCHES):
-            joined = [requests[i : i + size] for i in range(0, len(requests) - size + 1, size)]
-            payloads = [(joining.join(part) if size > 1 else part[0]).SerializeToString() for part in joined]
+            parts = [calls[i : i + size] for i in range(0, len(calls) - size + 1, size)]
+            payloads = [joined_of([request for request, _ in part]) if size > 1 else part[0][0] for part in parts]
             took, used_s = _sent(send, payloads, lambda: cpu_s(running)[name])
             batches[size] = used_s * 1e3 / (len(payloads) * size)
             walls = walls or took
@@ -201,6 +202,22 @@ def _replayed(running: RunningStack, name: str, calls: list[tuple[bytes, int]], 
         request_bytes=statistics.mean(len(request) for request, _ in calls),
         response_bytes=statistics.mean(size for _, size in calls),
     )
+
+
+def _joined_retrieve(requests: Sequence[bytes]) -> bytes:
+    joined = RetrieveJoining().join([RetrieveRequest.FromString(request) for request in requests])
+    return joined.SerializeToString()
+
+
+def _joined_rank(requests: Sequence[bytes]) -> bytes:
+    asks = []
+    for message in map(RankRequest.FromString, requests):
+        candidates = decode_candidates(message.candidates, len(message.users))
+        weights = [dict(table.by_task) for table in message.weights]
+        asks.append(
+            RankAsk(message.users, candidates, weights, message.keep, message.request_id, message.bundle_version)
+        )
+    return RankJoining().join(asks).message().SerializeToString()
 
 
 def _sent(send: Any, payloads: Sequence[bytes], cpu: Callable[[], float]) -> tuple[list[float], float]:

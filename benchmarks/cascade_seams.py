@@ -40,8 +40,8 @@ _GATEWAY = (
     ("features.exposure_records", "encode", STATE),
 )
 _WIRE = (
-    ("gateway.stages", "encode_rank_request", COLUMNS),
-    ("gateway.stages", "decode_rank_response", COLUMNS),
+    ("serving.wire.ranking", "RankAsk.message", COLUMNS),
+    ("serving.wire.ranking", "RankAsk.answer", COLUMNS),
     ("gateway.shards", "decode_retrieve_response", COLUMNS),
     ("gateway.users", "encode_contexts", COLUMNS),
     ("gateway.servicer", "parse", COLUMNS),

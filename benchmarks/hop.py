@@ -36,7 +36,7 @@ from protos.explore.v1.ranking_pb2_grpc import (
     add_RankingServiceServicer_to_server,
 )
 from serving.call_policy import CallPolicy
-from serving.channels import RankingClient, StageConnection, open_channel
+from serving.channels import RankCalls, StageConnection, open_channel
 from serving.config import ServiceConfig
 from serving.ranking import RANKING
 from serving.server import ServerHandle, Service
@@ -193,7 +193,7 @@ async def _ways(stack: AsyncExitStack, bare: str, ours: str) -> dict[str, Hop]:
     """One empty hop of each kind, one at a time: a stage has one call out per replica (`CallPolicy.calls_per_endpoint`)."""
     connection = StageConnection("rank", f"127.0.0.1:{ours}", CallPolicy(), 16 * 1024 * 1024)
     stack.push_async_callback(connection.close)
-    client = RankingClient(connection, "rank")
+    client = RankCalls(connection, "rank")
     channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{bare}"))
     rank, request = RankingServiceStub(channel).Rank, RankRequest()
     pairs, many = (_stream(channel, path) for path in (_PAIRS, _MANY))

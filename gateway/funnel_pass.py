@@ -20,7 +20,7 @@ from serving.channels import RankingClient
 from serving.columns import CandidateColumns, Float32, Int64, Ranked
 from serving.deadline import Budget
 from serving.errors import StageContractViolation
-from serving.wire import decode_rank_response, encode_rank_request
+from serving.wire import RankAsk
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,16 @@ class FunnelPass:
         return judged
 
     async def _ask(self, stage: Stage, call: Call, part: CandidateColumns, budget: Budget) -> Ranked:
-        keep, with_features = [len(part)], stage is Stage.RERANK
-        request = encode_rank_request(
-            call.user.messages(self._history[stage]),
-            part,
+        ask = RankAsk(
+            users=call.user.messages(self._history[stage]),
+            candidates=part,
             weights=[call.weights],
-            keep=keep,
+            keep=[len(part)],
             request_id=call.request.request_id,
             bundle_version=call.bundle_version,
-            with_features=with_features,
+            with_features=stage is Stage.RERANK,
         )
-        response = await self._clients[stage].rank(request, budget.remaining())
-        return decode_rank_response(response, stage, part.offsets, keep, call.bundle_version, with_features)
+        return await self._clients[stage].rank(ask, budget.remaining())
 
 
 def _parts(candidates: CandidateColumns, size: int) -> Iterator[tuple[int, CandidateColumns]]:

@@ -21,7 +21,7 @@ from serving.channels import RankingClient
 from serving.columns import CandidateColumns
 from serving.deadline import Budget
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, NotReady, StageFailed, Unavailable
-from serving.wire import decode_rank_response, encode_rank_request
+from serving.wire import RankAsk
 
 RETRIEVAL = "retrieval"
 
@@ -113,17 +113,16 @@ class RankingStage:
         stage, keep = self._client.stage, self._plan.keep
         # Debug asks for the whole order and cuts it here, so that it sees how the dropped ones were placed.
         wanted = [len(standing.candidates) if call.trace.debug else keep]
-        request = encode_rank_request(
-            call.user.messages(self._plan.history),
-            standing.candidates,
+        ask = RankAsk(
+            users=call.user.messages(self._plan.history),
+            candidates=standing.candidates,
             weights=[call.weights],
             keep=wanted,
             request_id=call.request.request_id,
             bundle_version=call.bundle_version,
         )
         try:
-            response = await self._client.rank(request, call.budget.share(self._plan.share))
-            ranked = decode_rank_response(response, stage, standing.candidates.offsets, wanted, call.bundle_version)
+            ranked = await self._client.rank(ask, call.budget.share(self._plan.share))
         except CallError as error:
             call.trace.degrade(stage, reason_of(error), f"{error}; the order of the stage before was kept")
             call.trace.cut(stage, standing, keep)

@@ -20,8 +20,10 @@ from protos.explore.v1 import ranking_pb2, ranking_pb2_grpc, retrieval_pb2, retr
 from serving.call_policy import CallPolicy
 from serving.calling import ChannelCalls, Method, StageCalls
 from serving.coalescing import BatchCounts, Coalescer, Joining
+from serving.columns import Ranked
 from serving.replicas import Replicas
 from serving.tls import TlsDirectory
+from serving.wire import RankAsk
 from serving.wire.joining import RankJoining, RetrieveJoining
 
 Request = TypeVar("Request")
@@ -88,9 +90,8 @@ class StageConnection:
         self.calls = StageCalls(stage, self.replicas, policy)
         self._coalescers: list[Coalescer[Any, Any]] = []
 
-    def asker(self, method: Method[Response], joining: Joining[Request, Response]) -> Ask[Request, Response]:
-        """A function that asks the stage. Raises CallError."""
-        send = partial(self.calls.call, method)
+    def shared(self, send: Ask[Request, Response], joining: Joining[Request, Response]) -> Ask[Request, Response]:
+        """`send`, but requests that wait share a call. Raises CallError, as `send` does."""
         if self.policy.batch_users == 1:
             return send
         coalescer = Coalescer(self.stage, send, joining, self._width, self.policy)
@@ -133,9 +134,10 @@ class StageConnection:
 class RetrievalClient:
     """Calls RetrievalService, over replicas or over a single channel; somebody else closes them."""
 
-    def __init__(self, via: grpc.aio.Channel | StageConnection, stage: str = "retrieval") -> None:
+    def __init__(self, via: Via, stage: str = "retrieval") -> None:
         self.stage = stage
-        self._ask = _asker(via, stage, _retrieve, RetrieveJoining())
+        send: Ask[retrieval_pb2.RetrieveRequest, retrieval_pb2.RetrieveResponse] = _sender(via, stage, _retrieve)
+        self._ask = via.shared(send, RetrieveJoining()) if isinstance(via, StageConnection) else send
 
     async def retrieve(
         self, request: retrieval_pb2.RetrieveRequest, timeout_s: float
@@ -144,24 +146,40 @@ class RetrievalClient:
         return await self._ask(request, timeout_s)
 
 
-class RankingClient:
-    """Calls RankingService, over replicas or over a single channel; somebody else closes them."""
+class RankCalls:
+    """Calls RankingService with messages, over replicas or over a single channel: nothing is shared, and nothing checked."""
 
-    def __init__(self, via: grpc.aio.Channel | StageConnection, stage: str) -> None:
+    def __init__(self, via: Via, stage: str) -> None:
         self.stage = stage
-        self._ask = _asker(via, stage, _rank, RankJoining())
+        self._send: Ask[ranking_pb2.RankRequest, ranking_pb2.RankResponse] = _sender(via, stage, _rank)
 
     async def rank(self, request: ranking_pb2.RankRequest, timeout_s: float) -> ranking_pb2.RankResponse:
-        """The answer, unchecked (`wire.decode_rank_response` checks it). Raises CallError."""
-        return await self._ask(request, timeout_s)
+        """The answer to one message. Raises CallError."""
+        return await self._send(request, timeout_s)
 
 
-def _asker(
-    via: grpc.aio.Channel | StageConnection, stage: str, method: Method[Response], joining: Joining[Request, Response]
-) -> Ask[Request, Response]:
-    if isinstance(via, StageConnection):
-        return via.asker(method, joining)
-    return partial(ChannelCalls(stage, via).call, method)
+class RankingClient:
+    """Asks a ranking stage, over replicas or over a single channel; somebody else closes them."""
+
+    def __init__(self, via: Via, stage: str) -> None:
+        self.stage = stage
+        self._calls = RankCalls(via, stage)
+        self._ask = via.shared(self._send, RankJoining()) if isinstance(via, StageConnection) else self._send
+
+    async def rank(self, ask: RankAsk, timeout_s: float) -> Ranked:
+        """The answer, checked. Raises CallError; StageContractViolation for one that cannot be an answer to this."""
+        return await self._ask(ask, timeout_s)
+
+    async def _send(self, ask: RankAsk, timeout_s: float) -> Ranked:
+        return ask.answer(await self._calls.rank(ask.message(), timeout_s), self.stage)
+
+
+Via = grpc.aio.Channel | StageConnection
+
+
+def _sender(via: Via, stage: str, method: Method[Response]) -> Ask[Any, Response]:
+    calls = via.calls if isinstance(via, StageConnection) else ChannelCalls(stage, via)
+    return partial(calls.call, method)
 
 
 class _OncePerChannel(Generic[Response]):

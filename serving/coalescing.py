@@ -35,6 +35,7 @@ class Joining(Protocol[Request, Response]):
 
     def key(self, request: Request) -> Hashable | None: ...
     def users(self, request: Request) -> int: ...
+    def size(self, request: Request) -> int: ...
     def join(self, requests: Sequence[Request]) -> Request: ...
     def part(self, stage: str, response: Response, requests: Sequence[Request]) -> list[Response]: ...
 
@@ -199,7 +200,7 @@ class Coalescer(Generic[Request, Response]):
             if waiter.key != first.key:
                 continue
             users -= self._joining.users(waiter.request)
-            size -= waiter.request.ByteSize()
+            size -= self._joining.size(waiter.request)
             if taken and (users < 0 or size < 0):
                 break
             taken.append(waiter)

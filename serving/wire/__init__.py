@@ -2,11 +2,18 @@
 
 from serving.wire.candidates import decode_candidates, encode_candidates
 from serving.wire.contexts import SeenMedia, decode_contexts, decode_seen, encode_contexts
-from serving.wire.ranking import decode_rank_request, decode_rank_response, encode_rank_request, encode_rank_response
+from serving.wire.ranking import (
+    RankAsk,
+    decode_rank_request,
+    decode_rank_response,
+    encode_rank_request,
+    encode_rank_response,
+)
 from serving.wire.retrieval import RetrieveBatch, decode_lists, decode_retrieve_request, decode_retrieve_response
 from serving.wire.unmixed import encode_unmixed
 
 __all__ = [
+    "RankAsk",
     "RetrieveBatch",
     "SeenMedia",
     "decode_candidates",

@@ -1,4 +1,4 @@
-"""Several requests as one and its answer as theirs, byte for byte as if each had been sent alone. Columns stay bytes.
+"""Several requests as one and its answer as theirs, as if each had been sent alone.
 
 Only requests whose columns have the lengths that their offsets say are joined: a broken one cannot shift its neighbours' rows.
 """
@@ -6,16 +6,23 @@ Only requests whose columns have the lengths that their offsets say are joined: 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from protos.explore.v1.candidates_pb2 import Candidates
-from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
+from serving.columns import CandidateColumns, Ranked
 from serving.errors import InvalidArgument
 from serving.wire.candidates import MAX_SOURCES
-from serving.wire.columns import UINT32, answer_of, check_length, check_rows, column, decode_offsets, to_bytes
+from serving.wire.columns import answer_of, check_length, decode_offsets
+from serving.wire.ranking import RankAsk
 
 _WIDTHS = {"media_id": 8, "author_id": 8, "seed_account_id": 8, "source_index": 1, "score": 4}  # bytes per row
 _UNMIXED_WIDTHS = {"list_index": 1, "key": 8, "group": 8}
+_ROW = sum(_WIDTHS.values())
+_FIRST = np.zeros(1, dtype=np.int64)
 
 
 class NotJoinable(Exception):
@@ -23,37 +30,51 @@ class NotJoinable(Exception):
 
 
 class RankJoining:
-    """Rank requests. `with_features` ones are not joined: their answers are large, and nobody waits for them."""
+    """Rank requests, joined before they are messages and parted after their answer was checked, so that a call is written, read and
+    checked once for all of its users. `with_features` ones are not joined: their answers are large, and nobody waits for them."""
 
-    def key(self, request: RankRequest) -> Hashable | None:
+    def key(self, ask: RankAsk) -> Hashable | None:
         """Requests with the same key may share a call; None: it must go alone."""
-        users = len(request.users)
-        whole = (
-            users > 0 and len(request.weights) == len(request.keep) == users and _is_whole(request.candidates, users)
-        )
-        return request.bundle_version if whole and not request.with_features else None
+        users = len(ask.users)
+        whole = 0 < users == len(ask.weights) == len(ask.keep) == len(ask.candidates.offsets) - 1
+        return ask.bundle_version if whole and not ask.with_features else None
 
-    def users(self, request: RankRequest) -> int:
+    def users(self, ask: RankAsk) -> int:
         """How many users it carries."""
-        return len(request.users)
+        return len(ask.users)
 
-    def join(self, requests: Sequence[RankRequest]) -> RankRequest:
+    def size(self, ask: RankAsk) -> int:
+        """About how many bytes it takes."""
+        return sum(user.ByteSize() for user in ask.users) + len(ask.candidates) * _ROW
+
+    def join(self, asks: Sequence[RankAsk]) -> RankAsk:
         """One request of all their users. Raises NotJoinable if they name more sources than one byte can."""
-        joined = RankRequest(
-            request_id=",".join(request.request_id for request in requests),
-            candidates=_join_candidates([request.candidates for request in requests]),
-            bundle_version=requests[0].bundle_version,
+        return RankAsk(
+            users=[user for ask in asks for user in ask.users],
+            candidates=_join_candidates([ask.candidates for ask in asks]),
+            weights=[table for ask in asks for table in ask.weights],
+            keep=[count for ask in asks for count in ask.keep],
+            request_id=",".join(ask.request_id for ask in asks),
+            bundle_version=asks[0].bundle_version,
         )
-        for request in requests:
-            joined.users.extend(request.users)
-            joined.weights.extend(request.weights)
-            joined.keep.extend(request.keep)
-        return joined
 
-    def part(self, stage: str, response: RankResponse, requests: Sequence[RankRequest]) -> list[RankResponse]:
-        """Everybody's own answer. Raises StageContractViolation if it is none to the joined request."""
-        with answer_of(stage):
-            return _part_rank(response, requests)
+    def part(self, stage: str, ranked: Ranked, asks: Sequence[RankAsk]) -> list[Ranked]:
+        """Everybody's own answer, of one that was checked against the joined request."""
+        parts, user, first_row = list[Ranked](), 0, 0
+        for ask in asks:
+            own = ranked.offsets[user : user + len(ask.users) + 1]
+            rows = slice(int(own[0]), int(own[-1]))
+            parts.append(
+                replace(
+                    ranked,
+                    offsets=own - rows.start,
+                    row_M=ranked.row_M[rows] - first_row,
+                    score_M=ranked.score_M[rows],
+                    probability_MT=ranked.probability_MT[rows],
+                )
+            )
+            user, first_row = user + len(ask.users), first_row + len(ask.candidates)
+        return parts
 
 
 class RetrieveJoining:
@@ -68,6 +89,10 @@ class RetrieveJoining:
     def users(self, request: RetrieveRequest) -> int:
         """How many users it carries."""
         return len(request.users)
+
+    def size(self, request: RetrieveRequest) -> int:
+        """How many bytes it takes."""
+        return request.ByteSize()
 
     def join(self, requests: Sequence[RetrieveRequest]) -> RetrieveRequest:
         """One request of all their users."""
@@ -91,77 +116,30 @@ class RetrieveJoining:
             return _part_retrieve(response, requests)
 
 
-def _is_whole(candidates: Candidates, users: int) -> bool:
-    offsets = candidates.offsets
-    if len(offsets) != users + 1 or offsets[0] != 0:
-        return False
-    paths = len(candidates.source_paths)
-    return paths in {0, len(candidates.sources)} and all(
-        len(getattr(candidates, name)) == offsets[users] * width for name, width in _WIDTHS.items()
+def _join_candidates(parts: Sequence[CandidateColumns]) -> CandidateColumns:
+    """One after the other, without the paths of their sources, which no ranking stage is told."""
+    named = dict.fromkeys(part.sources for part in parts)
+    sources = parts[0].sources if len(named) == 1 else tuple(dict.fromkeys(name for names in named for name in names))
+    if len(sources) > MAX_SOURCES:
+        raise NotJoinable(f"{len(sources)} sources, at most {MAX_SOURCES} fit")
+    rows = np.cumsum([0, *(len(part) for part in parts)])
+    offsets = [part.offsets[1:] + before for part, before in zip(parts, rows.tolist(), strict=False)]
+    return CandidateColumns(
+        offsets=np.concatenate([_FIRST, *offsets]),
+        media_id_N=np.concatenate([part.media_id_N for part in parts]),
+        author_id_N=np.concatenate([part.author_id_N for part in parts]),
+        seed_account_id_N=np.concatenate([part.seed_account_id_N for part in parts]),
+        source_index_N=np.concatenate([_renumbered(part, sources) for part in parts]),
+        score_N=np.concatenate([part.score_N for part in parts]),
+        sources=sources,
     )
 
 
-def _join_candidates(parts: Sequence[Candidates]) -> Candidates:
-    offsets, rows = [0], 0
-    for part in parts:
-        offsets += [rows + offset for offset in part.offsets[1:]]
-        rows = offsets[-1]
-    sources, index = _join_sources(parts)
-    names, paths = zip(*sources, strict=True) if sources else ((), ())
-    joined = Candidates(
-        offsets=offsets,
-        source_index=b"".join(index),
-        sources=names,
-        source_paths=paths if any(part.source_paths for part in parts) else (),
-    )
-    for name in _WIDTHS.keys() - {"source_index"}:
-        setattr(joined, name, b"".join(getattr(part, name) for part in parts))
-    return joined
-
-
-def _join_sources(parts: Sequence[Candidates]) -> tuple[list[tuple[str, str]], list[bytes]]:
-    """Every (name, path) once, and each part's source_index into them. An index that names no source stays out of range."""
-    sources: dict[tuple[str, str], int] = {}
-    index = []
-    for part in parts:
-        paths = part.source_paths or [""] * len(part.sources)
-        numbers = [sources.setdefault(source, len(sources)) for source in zip(part.sources, paths, strict=True)]
-        if len(sources) > MAX_SOURCES:
-            raise NotJoinable(f"{len(sources)} sources, at most {MAX_SOURCES} fit")
-        if part.source_index and max(part.source_index) >= len(numbers):
-            raise NotJoinable("a source_index names no source")
-        index.append(part.source_index.translate(bytes(numbers) + bytes(256 - len(numbers))))
-    return list(sources), index
-
-
-def _part_rank(response: RankResponse, requests: Sequence[RankRequest]) -> list[RankResponse]:
-    offsets = decode_offsets(response.offsets, sum(len(request.users) for request in requests), "offsets")
-    kept, tasks = int(offsets[-1]), len(response.tasks)
-    row_M = column(response.row, UINT32, kept, "row")
-    _check_bytes(response.score, kept * 4, "score")
-    _check_bytes(response.task_probability, kept * tasks * 4, "task_probability")
-    if response.features or response.feature_schema:
-        raise InvalidArgument("feature_schema", "is set, but no features were asked for")
-    parts, user, first_row = [], 0, 0
-    for request in requests:
-        own = offsets[user : user + len(request.users) + 1]
-        start, end, rows = int(own[0]), int(own[-1]), request.candidates.offsets[-1]
-        own_M = row_M[start:end]
-        belongs_M = (own_M >= first_row) & (own_M < first_row + rows)
-        check_rows(belongs_M, own_M, "row", "a row of the same user in the request")
-        part = RankResponse(
-            offsets=(own - start).tolist(),
-            row=to_bytes(own_M - first_row, UINT32),
-            score=response.score[start * 4 : end * 4],
-            tasks=response.tasks,
-            task_probability=response.task_probability[start * tasks * 4 : end * tasks * 4],
-            bundle_version=response.bundle_version,
-        )
-        if response.HasField("timing"):
-            part.timing.CopyFrom(response.timing)
-        parts.append(part)
-        user, first_row = user + len(request.users), first_row + rows
-    return parts
+def _renumbered(part: CandidateColumns, sources: tuple[str, ...]) -> NDArray[np.uint8]:
+    if part.sources == sources:
+        return part.source_index_N
+    number = {name: place for place, name in enumerate(sources)}
+    return np.array([number[name] for name in part.sources], dtype=np.uint8)[part.source_index_N]
 
 
 def _part_retrieve(response: RetrieveResponse, requests: Sequence[RetrieveRequest]) -> list[RetrieveResponse]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,6 +29,37 @@ from serving.wire.columns import (
 from serving.wire.contexts import decode_contexts
 
 MAX_WEIGHT = 1e6  # keeps every value finite in float32
+
+
+@dataclass(frozen=True)
+class RankAsk:
+    """What a ranking stage is asked: users, weights and keep have one entry per user of `candidates`."""
+
+    users: Sequence[UserContext]
+    candidates: CandidateColumns
+    weights: Sequence[Mapping[str, float]]
+    keep: Sequence[int]
+    request_id: str = ""
+    bundle_version: str = ""
+    with_features: bool = False
+
+    def message(self) -> RankRequest:
+        """As it goes over the wire."""
+        return encode_rank_request(
+            self.users,
+            self.candidates,
+            weights=self.weights,
+            keep=self.keep,
+            request_id=self.request_id,
+            bundle_version=self.bundle_version,
+            with_features=self.with_features,
+        )
+
+    def answer(self, response: RankResponse, stage: str) -> Ranked:
+        """What the stage answered, checked. Raises StageContractViolation as `decode_rank_response` does."""
+        return decode_rank_response(
+            response, stage, self.candidates.offsets, self.keep, self.bundle_version, self.with_features
+        )
 
 
 def encode_rank_request(

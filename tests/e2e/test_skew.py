@@ -24,7 +24,7 @@ from features.item_table import ItemTable
 from features.schema import Stage, of_stage
 from features.user_state import UserStateStore
 from features.view import View
-from serving.channels import RankingClient, open_channel
+from serving.channels import RankCalls, open_channel
 from serving.columns import CandidateColumns
 from serving.wire import decode_rank_response, encode_contexts, encode_rank_request
 from tests.e2e.conftest import LOGGED_REQUESTS, FunnelLog, Served
@@ -89,7 +89,7 @@ async def _ask_stages(served: Served) -> list[Batch]:
         store, clients = UserStateStore(valkey), {}
         for stage in Stage:
             channel = await stack.enter_async_context(open_channel(ports.address(f"{stage}_svc")))
-            clients[stage] = RankingClient(channel, stage.value)
+            clients[stage] = RankCalls(channel, stage.value)
         for start in range(0, USERS, 50):
             names = users[start : start + 50]
             contexts = concatenate([(await store.read(user)).context(user, time_ms, "explore") for user in names])

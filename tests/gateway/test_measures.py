@@ -30,7 +30,7 @@ from gateway.trace import StageRun, Trace
 from serving.channels import RankingClient
 from serving.telemetry import Histogram, Labels, Measure, MemoryTelemetry
 from tests.gateway.feeds import feed_request, standing
-from tests.serving.batches import rank_request
+from tests.serving.batches import rank_ask
 from tests.serving.replicas import Replica, connected, running
 from tests.serving.test_calling import refusing
 
@@ -88,7 +88,7 @@ async def test_a_connection_shows_its_calls_and_replicas() -> None:
     lost = Replica(refusing(grpc.StatusCode.UNAVAILABLE))
     async with running(lost, Replica()) as addresses, connected(addresses) as connection:
         for _ in range(4):
-            await RankingClient(connection, "rank").rank(rank_request([[1.0]]), 5.0)
+            await RankingClient(connection, "rank").rank(rank_ask([[1.0]]), 5.0)
         values = {(each.measure, each.labels): each.value for each in connection_readings(connection)}
         retries = connection.calls.counts.retries
     assert values[CALLS, ("rank",)] == 4

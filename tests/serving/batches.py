@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,8 +15,8 @@ from features.recency import N_WINDOWS
 from features.relations import Relation, relation_columns
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.user_context_pb2 import UserContext
-from serving.columns import CandidateColumns
-from serving.wire import encode_rank_request
+from serving.columns import CandidateColumns, Ranked
+from serving.wire import RankAsk
 
 ids = st.integers(1, 2**63 - 1)
 times = st.integers(0, 2**63 - 1)
@@ -53,15 +54,27 @@ def candidates(scores_of_users: Sequence[Sequence[float]]) -> CandidateColumns:
     )
 
 
-def rank_request(scores_of_users: Sequence[Sequence[float]], keep: int = 100) -> RankRequest:
+def rank_ask(scores_of_users: Sequence[Sequence[float]], keep: int = 100) -> RankAsk:
     """One request of as many users as there are lists of scores."""
     users = len(scores_of_users)
-    return encode_rank_request(
-        [user(f"user-{b}") for b in range(users)],
-        candidates(scores_of_users),
+    return RankAsk(
+        users=[user(f"user-{b}") for b in range(users)],
+        candidates=candidates(scores_of_users),
         weights=[{"click": 1.0}] * users,
         keep=[keep] * users,
     )
+
+
+def rank_request(scores_of_users: Sequence[Sequence[float]], keep: int = 100) -> RankRequest:
+    """The same as a message."""
+    return rank_ask(scores_of_users, keep).message()
+
+
+def same_answer(mine: Ranked, theirs: Ranked) -> None:
+    """All but how long it took."""
+    for field in fields(Ranked):
+        if not field.name.endswith("_us"):
+            np.testing.assert_array_equal(getattr(mine, field.name), getattr(theirs, field.name), field.name)
 
 
 @st.composite

@@ -14,7 +14,7 @@ from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.ranking_pb2_grpc import RankingServiceStub
 from serving.call_policy import BreakerPolicy, CallPolicy
 from serving.calling import StageCalls
-from serving.channels import RankingClient, StageConnection
+from serving.channels import RankCalls, StageConnection
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageFailed, Unavailable
 from serving.interceptors import PUSHBACK
 from serving.testing import FakeClock
@@ -44,7 +44,7 @@ def refusing(status: grpc.StatusCode, pushback: str | None = None) -> Answer:
 
 
 async def rank(connection: StageConnection, timeout_s: float = TIMEOUT_S) -> RankResponse:
-    return await RankingClient(connection, "rank").rank(REQUEST, timeout_s)
+    return await RankCalls(connection, "rank").rank(REQUEST, timeout_s)
 
 
 def seen(*replicas: Replica) -> list[int]:

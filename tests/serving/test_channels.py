@@ -12,7 +12,7 @@ import pytest
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest
 from serving.call_policy import CallPolicy
-from serving.channels import RankingClient, RetrievalClient, open_channel
+from serving.channels import RankCalls, RetrievalClient, open_channel
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageFailed, Unavailable
 from serving.testing import serve
 from tests.serving.doubles import answering
@@ -26,7 +26,7 @@ async def failing(status: grpc.StatusCode) -> CallError:
 
     async with serve(answering(answer)) as channel:
         with pytest.raises(CallError) as caught:
-            await RankingClient(channel, "rerank").rank(RankRequest(bundle_version="v5"), 5.0)
+            await RankCalls(channel, "rerank").rank(RankRequest(bundle_version="v5"), 5.0)
     return caught.value
 
 
@@ -55,14 +55,14 @@ async def test_stage_that_hangs_costs_its_timeout_and_no_more() -> None:
 
     async with serve(answering(answer)) as channel:
         with pytest.raises(DeadlineExceeded, match="rank did not answer within 50 ms"):
-            await RankingClient(channel, "rank").rank(RankRequest(), 0.05)
+            await RankCalls(channel, "rank").rank(RankRequest(), 0.05)
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
 async def test_call_without_time_left_is_not_made(timeout_s: float) -> None:
     async with open_channel("127.0.0.1:1") as channel:
         with pytest.raises(DeadlineExceeded):
-            await RankingClient(channel, "rank").rank(RankRequest(), timeout_s)
+            await RankCalls(channel, "rank").rank(RankRequest(), timeout_s)
 
 
 async def test_nobody_listening_is_unavailable() -> None:
@@ -91,7 +91,7 @@ async def test_cancelling_the_caller_is_no_failure_of_the_stage() -> None:
         return RankResponse()
 
     async with serve(answering(answer)) as channel:
-        call = asyncio.create_task(RankingClient(channel, "rank").rank(RankRequest(), 30.0))
+        call = asyncio.create_task(RankCalls(channel, "rank").rank(RankRequest(), 30.0))
         await entered.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -102,13 +102,13 @@ async def test_cancelling_the_caller_is_no_failure_of_the_stage() -> None:
 async def test_a_client_that_goes_away_ends_the_calls_made_for_it(replicated: bool) -> None:
     stage = Replica(hang)
     async with running(stage) as address, open_channel(address) as channel, connected(address, CallPolicy()) as several:
-        client = RankingClient(several if replicated else channel, "rank")
+        client = RankCalls(several if replicated else channel, "rank")
 
         async def relay(request: RankRequest, context: Any) -> RankResponse:
             return await client.rank(request, 30.0)
 
         async with serve(answering(relay)) as front:
-            call = asyncio.create_task(RankingClient(front, "gateway").rank(RankRequest(), 30.0))
+            call = asyncio.create_task(RankCalls(front, "gateway").rank(RankRequest(), 30.0))
             await stage.entered.wait()
             call.cancel()
             await stage.cancelled.wait()

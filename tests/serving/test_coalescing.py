@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,13 +14,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
+from protos.explore.v1.ranking_pb2 import RankResponse
 from serving.call_policy import CallPolicy
 from serving.coalescing import Coalescer
-from serving.errors import BundleNotHeld, DeadlineExceeded, Overloaded, StageFailed, Unavailable
+from serving.columns import Ranked
+from serving.errors import (
+    BundleNotHeld,
+    DeadlineExceeded,
+    Overloaded,
+    StageContractViolation,
+    StageFailed,
+    Unavailable,
+)
 from serving.testing import FakeClock
+from serving.wire import RankAsk
 from serving.wire.joining import RankJoining
-from tests.serving.batches import rank_request
+from tests.serving.batches import rank_ask, user
 from tests.serving.replicas import all_rows
 
 TIMEOUT_S = 10.0
@@ -30,14 +40,14 @@ class Stage:
     """A stage whose calls return when the test says so, in any order."""
 
     def __init__(self, width: int = 1, **policy: Any) -> None:
-        self.calls: list[tuple[RankRequest, float, asyncio.Future[RankResponse]]] = []
+        self.calls: list[tuple[RankAsk, float, asyncio.Future[Ranked]]] = []
         self.cancelled = 0
         self.clock = FakeClock()
         rules = BATCHING.model_copy(update=policy)
         self.coalescer = Coalescer("rank", self._send, RankJoining(), lambda: width, rules, self.clock)
         self.counts = self.coalescer.counts
 
-    async def _send(self, request: RankRequest, timeout_s: float) -> RankResponse:
+    async def _send(self, request: RankAsk, timeout_s: float) -> Ranked:
         told = asyncio.get_running_loop().create_future()
         self.calls.append((request, timeout_s, told))
         try:
@@ -48,18 +58,18 @@ class Stage:
 
     def users(self) -> list[list[str]]:
         """The users of every call so far."""
-        return [[user.user_id for user in request.users] for request, _, _ in self.calls]
+        return [[each.user_id for each in request.users] for request, _, _ in self.calls]
 
     async def finish(self, call: int, error: Exception | None = None) -> None:
         """Lets a call return, and whoever waits for that react."""
         request, _, told = self.calls[call]
         if error is None:
-            told.set_result(await all_rows(request, None))
+            told.set_result(request.answer(await all_rows(request.message(), None), "rank"))
         else:
             told.set_exception(error)
         await settle()
 
-    async def asks(self, *requests: RankRequest, timeout_s: float = TIMEOUT_S) -> list[asyncio.Task[RankResponse]]:
+    async def asks(self, *requests: RankAsk, timeout_s: float = TIMEOUT_S) -> list[asyncio.Task[Ranked]]:
         """Asks them in this order, one after the other."""
         tasks = []
         for request in requests:
@@ -67,7 +77,7 @@ class Stage:
             await settle()
         return tasks
 
-    def asks_now(self, request: RankRequest, timeout_s: float = TIMEOUT_S) -> asyncio.Task[RankResponse]:
+    def asks_now(self, request: RankAsk, timeout_s: float = TIMEOUT_S) -> asyncio.Task[Ranked]:
         """Asks in this turn of the event loop, with all others that do."""
         return asyncio.create_task(self.coalescer.call(request, timeout_s))
 
@@ -78,10 +88,8 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def asking(name: str, rows: int = 1, version: str = "") -> RankRequest:
-    request = rank_request([[1.0] * rows])
-    request.users[0].user_id, request.bundle_version = name, version
-    return request
+def asking(name: str, rows: int = 1, version: str = "") -> RankAsk:
+    return replace(rank_ask([[1.0] * rows]), users=[user(name)], bundle_version=version)
 
 
 async def test_a_lone_request_is_sent_as_it_is_when_the_turn_of_the_loop_is_over() -> None:
@@ -91,7 +99,7 @@ async def test_a_lone_request_is_sent_as_it_is_when_the_turn_of_the_loop_is_over
         await asyncio.sleep(0)
     assert stage.calls[0][0] is request
     await stage.finish(0)
-    assert (await asked).offsets == [0, 1]
+    assert (await asked).offsets.tolist() == [0, 1]
     assert stage.counts.batches == 0
 
 
@@ -150,8 +158,7 @@ async def test_as_many_calls_are_out_as_there_is_width() -> None:
 
 async def test_requests_for_another_bundle_or_with_features_go_apart() -> None:
     stage = Stage()
-    features = asking("f", version="v1")
-    features.with_features = True
+    features = replace(asking("f", version="v1"), with_features=True)
     await stage.asks(
         asking("a"), asking("b", version="v1"), features, asking("c", version="v2"), asking("d", version="v1")
     )
@@ -185,7 +192,7 @@ async def test_a_shared_call_has_the_time_of_its_most_patient_member_and_each_ke
     with pytest.raises(DeadlineExceeded, match="rank did not answer within 10 ms"):
         await hasty
     await stage.finish(1)
-    assert (await first, await patient)[1].offsets == [0, 1]
+    assert (await first, await patient)[1].offsets.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
@@ -208,7 +215,7 @@ async def test_a_request_whose_time_ends_or_whose_caller_goes_while_it_waits_cos
     await stage.finish(0)
     assert stage.users() == [["a"], ["d"]]
     await stage.finish(1)
-    assert (await stays).offsets == [0, 1]
+    assert (await stays).offsets.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("answered", [True, False])
@@ -228,7 +235,7 @@ async def test_whoever_cannot_be_served_in_time_any_more_makes_room_before_any_w
         await hopeless
     assert (stage.users()[20:], stage.counts.hopeless) == ([["b"], ["d"]], 1)
     await stage.finish(21)
-    assert (await served).offsets == [0, 1]
+    assert (await served).offsets.tolist() == [0, 1]
 
 
 async def test_a_stage_that_is_fast_again_is_believed_soon() -> None:
@@ -241,7 +248,7 @@ async def test_a_stage_that_is_fast_again_is_believed_soon() -> None:
     (queued,) = await stage.asks(asking("c"), timeout_s=1.0)
     await stage.finish(164)
     await stage.finish(165)
-    assert (await queued).offsets == [0, 1]
+    assert (await queued).offsets.tolist() == [0, 1]
 
 
 async def test_a_call_ends_when_the_last_of_its_members_has_gone() -> None:
@@ -256,7 +263,7 @@ async def test_a_call_ends_when_the_last_of_its_members_has_gone() -> None:
     assert stage.cancelled == 1
     (after,) = await stage.asks(asking("d"))  # the call has made room
     await stage.finish(2)
-    assert (await after).offsets == [0, 1]
+    assert (await after).offsets.tolist() == [0, 1]
 
 
 async def test_a_lone_call_ends_with_its_caller_and_makes_room() -> None:
@@ -266,7 +273,7 @@ async def test_a_lone_call_ends_with_its_caller_and_makes_room() -> None:
     await settle()
     assert (stage.cancelled, stage.users()) == (1, [["a"], ["b"]])
     await stage.finish(1)
-    assert (await second).offsets == [0, 1]
+    assert (await second).offsets.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -290,11 +297,11 @@ async def test_what_may_be_one_members_fault_is_asked_again_one_by_one(error: Ex
     assert stage.users() == [["a"], ["b", "c", "d"], ["b"], ["c"], ["d"], ["e"]]
     outcomes = await asyncio.gather(*asked, behind, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [
-        RankResponse,
-        RankResponse,
+        Ranked,
+        Ranked,
         type(error),
-        RankResponse,
-        RankResponse,
+        Ranked,
+        Ranked,
     ]
 
 
@@ -302,8 +309,9 @@ async def test_an_answer_that_fits_nobody_is_asked_for_again_one_by_one() -> Non
     stage = Stage()
     _, *members = await stage.asks(*(asking(name) for name in "abc"))
     await stage.finish(0)
-    stage.calls[1][2].set_result(RankResponse(offsets=[0, 0]))
-    await settle()
+    with pytest.raises(StageContractViolation) as violation:
+        stage.calls[1][0].answer(RankResponse(offsets=[0, 0]), "rank")
+    await stage.finish(1, violation.value)
     for call in (2, 3):
         await stage.finish(call)
     assert [list((await member).offsets) for member in members] == [[0, 1], [0, 1]]
@@ -349,7 +357,7 @@ def test_in_any_order_everybody_gets_an_own_answer_and_no_call_is_one_too_many(
     async def play() -> None:
         random = Random(seed)
         stage = Stage(width, batch_users=batch_users)
-        asked: dict[int, asyncio.Task[RankResponse]] = {}
+        asked: dict[int, asyncio.Task[Ranked]] = {}
         out = deque[int]()
         for number, step in enumerate(steps):
             if step == "ask":

@@ -16,7 +16,7 @@ from protos.explore.v1.ranking_pb2_grpc import RankingServiceStub
 from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving.call_policy import CallPolicy
-from serving.channels import RankingClient, StageConnection
+from serving.channels import RankCalls, StageConnection
 from serving.config import ServiceConfig
 from serving.errors import BundleNotHeld, DeadlineExceeded, InvalidArgument, Overloaded, StageFailed, Unavailable
 from serving.interceptors import PUSHBACK
@@ -67,7 +67,7 @@ async def statuses(server: ServerHandle, request: RankRequest, timeout_s: float 
 async def test_an_answer_is_the_servers_and_counts_as_a_call() -> None:
     async with running() as (server, telemetry):
         connection = connected(server)
-        answer = await RankingClient(connection, "rank").rank(RankRequest(bundle_version="v3"), 5.0)
+        answer = await RankCalls(connection, "rank").rank(RankRequest(bundle_version="v3"), 5.0)
         assert answer.bundle_version == "v3"
         calls = [line.labels for line in telemetry.snapshot() if line.measure == CALL.name]
         assert calls == [{"method": "/explore.v1.RankingService/Rank", "status": "OK"}]
@@ -99,7 +99,7 @@ async def test_a_bug_is_an_internal_error_and_nobodys_exception() -> None:
     async with running(buggy) as (server, _):
         connection = connected(server)
         with pytest.raises(StageFailed, match="INTERNAL"):
-            await RankingClient(connection, "rank").rank(RankRequest(), 5.0)
+            await RankCalls(connection, "rank").rank(RankRequest(), 5.0)
         await connection.close()
 
 
@@ -117,7 +117,7 @@ async def test_a_call_ends_with_its_deadline_and_so_does_the_work() -> None:
     async with running(hangs) as (server, _):
         connection = connected(server)
         with pytest.raises(DeadlineExceeded):
-            await RankingClient(connection, "rank").rank(RankRequest(), 0.05)
+            await RankCalls(connection, "rank").rank(RankRequest(), 0.05)
         await asyncio.wait_for(ended.wait(), 5)
         await connection.close()
 

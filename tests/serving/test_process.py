@@ -18,7 +18,7 @@ import grpc.aio
 import pytest
 
 from bundles.store import BundleStore
-from serving.channels import RankingClient
+from serving.channels import RankCalls
 from tests.bundles.conftest import fields
 from tests.serving.batches import rank_request
 from tests.serving.test_server import NOT_SERVING, SERVING, watch
@@ -79,7 +79,7 @@ async def test_process_becomes_ready_and_drains_on_sigterm(environment: dict[str
             assert await anext(statuses) == NOT_SERVING
             version = publish(tmp_path)
             assert await anext(statuses) == SERVING
-            call = asyncio.create_task(RankingClient(channel, "slow").rank(rank_request([[2.0]]), 30.0))
+            call = asyncio.create_task(RankCalls(channel, "slow").rank(rank_request([[2.0]]), 30.0))
             fifo = await asyncio.to_thread(Path(environment["EXPLORE_FIFO"]).open, "w")  # open once the scorer reads
             child.send_signal(signal.SIGTERM)
             assert await anext(statuses) == NOT_SERVING
@@ -101,7 +101,7 @@ async def test_second_signal_ends_the_process_at_once(environment: dict[str, str
         port = (await logged(child, "listening"))["port"]
         await logged(child, "ready")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            call = asyncio.create_task(RankingClient(channel, "slow").rank(rank_request([[2.0]]), 30.0))
+            call = asyncio.create_task(RankCalls(channel, "slow").rank(rank_request([[2.0]]), 30.0))
             with await asyncio.to_thread(Path(environment["EXPLORE_FIFO"]).open, "w"):
                 child.send_signal(signal.SIGINT)
                 await logged(child, "draining")

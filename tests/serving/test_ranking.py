@@ -15,7 +15,7 @@ from features.dense import FINGERPRINT
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.user_context_pb2 import UserContext
 from serving.admission import WAIT
-from serving.channels import RankingClient
+from serving.channels import RankCalls
 from serving.columns import Ranked
 from serving.errors import BundleNotHeld, NotReady, Overloaded, StageContractViolation, StageFailed
 from serving.holder import Holder
@@ -64,7 +64,7 @@ async def rank(servicer: RankingServicer, request: RankRequest) -> Ranked:
 async def test_candidates_come_best_first_with_scores_and_probabilities() -> None:
     request = taste_request([10, 500], [[13, 10, 2000], [501, 400]], [3, 1])
     async with serve(ranking_double(TasteScorer(), "v7")) as channel:
-        response = await RankingClient(channel, "rank").rank(request, TIMEOUT_S)
+        response = await RankCalls(channel, "rank").rank(request, TIMEOUT_S)
     ranked = decode_rank_response(response, "rank", np.array([0, 3, 5]), [3, 1])
     assert ranked.offsets.tolist() == [0, 2, 3]
     assert ranked.row_M.tolist() == [1, 0, 3]
@@ -149,7 +149,7 @@ async def test_version_that_is_not_held_is_refused() -> None:
     request.bundle_version = "v9"
     async with serve(ranking_double(PassThroughScorer())) as channel:
         with pytest.raises(BundleNotHeld, match="v9"):
-            await RankingClient(channel, "rank").rank(request, TIMEOUT_S)
+            await RankCalls(channel, "rank").rank(request, TIMEOUT_S)
 
 
 async def test_service_without_a_scorer_is_not_ready() -> None:
@@ -163,7 +163,7 @@ async def test_wrong_input_is_named_over_the_wire() -> None:
     request.users[1].user_id = ""
     async with serve(ranking_double(PassThroughScorer())) as channel:
         with pytest.raises(StageFailed, match=r"INVALID_ARGUMENT: users\[1\]\.user_id has 0 characters"):
-            await RankingClient(channel, "rank").rank(request, TIMEOUT_S)
+            await RankCalls(channel, "rank").rank(request, TIMEOUT_S)
 
 
 async def test_calls_beyond_the_waiting_room_are_shed() -> None:
@@ -199,7 +199,7 @@ class Watched(NoTelemetry):
 async def test_work_of_a_call_that_ended_while_it_queued_is_never_done(ends: str) -> None:
     scorer, telemetry = GatedScorer(), Watched(calls=2)
     async with serve(ranking_double(scorer), telemetry) as channel:
-        client = RankingClient(channel, "rank")
+        client = RankCalls(channel, "rank")
         first = asyncio.create_task(client.rank(rank_request([[1.0]]), 30.0))
         await asyncio.to_thread(scorer.entered.wait)
         second = asyncio.create_task(client.rank(rank_request([[1.0]]), 30.0 if ends == "cancelled" else 1.0))
@@ -230,7 +230,7 @@ async def test_features_come_in_the_order_of_the_scores_and_only_if_asked_for(as
     request = rank_request([[0.0] * 3])
     request.with_features = asked
     async with serve(ranking_double(scorer)) as channel:
-        response = await RankingClient(channel, "rank").rank(request, TIMEOUT_S)
+        response = await RankCalls(channel, "rank").rank(request, TIMEOUT_S)
     ranked = decode_rank_response(response, "rank", np.array([0, 3]), [100], with_features=asked)
     assert ranked.feature_schema == (FINGERPRINT if asked else "")
     if asked:

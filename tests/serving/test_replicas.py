@@ -14,7 +14,7 @@ from protos.explore.v1.status_pb2 import GetStatusRequest
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving.call_policy import BreakerPolicy, CallPolicy
 from serving.calling import StageCalls
-from serving.channels import RankingClient, open_channel
+from serving.channels import RankCalls, open_channel
 from serving.errors import DeadlineExceeded, Unavailable
 from serving.replicas import Lookup, Replicas
 from tests.serving.batches import rank_request
@@ -83,7 +83,7 @@ async def test_one_that_is_not_serving_gets_no_calls_until_it_is() -> None:
         running(ready) as second,
         connected(f"{first},{second}") as connection,
     ):
-        client = RankingClient(connection, "rank")
+        client = RankCalls(connection, "rank")
         for _ in range(4):
             await client.rank(REQUEST, TIMEOUT_S)
         assert (len(loading.requests), len(ready.requests)) == (0, 4)
@@ -94,7 +94,7 @@ async def test_one_that_is_not_serving_gets_no_calls_until_it_is() -> None:
 async def test_killed_and_started_again_on_the_same_port_it_is_used_again() -> None:
     victim, other = Replica(), Replica()
     async with running(victim, other) as listed, connected(listed) as connection:
-        client = RankingClient(connection, "rank")
+        client = RankCalls(connection, "rank")
         await victim.stop()
         for _ in range(6):
             await client.rank(REQUEST, TIMEOUT_S)
@@ -114,7 +114,7 @@ async def test_where_nobody_listens_the_first_call_says_why_and_the_breaker_reme
     async with running(gone) as listed:
         pass
     async with connected(listed) as connection:
-        client = RankingClient(connection, "rank")
+        client = RankCalls(connection, "rank")
         for _ in range(NO_HEDGES.breaker.failures_in_a_row):
             with pytest.raises(Unavailable, match=r"rank is unavailable: .*Connect"):
                 await client.rank(REQUEST, TIMEOUT_S)
@@ -128,7 +128,7 @@ async def test_a_connection_that_is_back_is_used_at_once_however_long_the_breake
         await replica.stop()
         breaker = BreakerPolicy(failures_in_a_row=1, open_s=3600, max_open_s=3600)
         async with connected(listed, NO_HEDGES.model_copy(update={"breaker": breaker})) as connection:
-            client = RankingClient(connection, "rank")
+            client = RankCalls(connection, "rank")
             for message in ("Connect", "1 of 1 endpoints open"):
                 with pytest.raises(Unavailable, match=message):
                     await client.rank(REQUEST, TIMEOUT_S)
@@ -255,5 +255,5 @@ async def test_localhost_is_looked_up_by_the_system() -> None:
     async with running(replica) as listed:
         port = listed.rpartition(":")[2]
         async with connected(f"dns:///localhost:{port}", CallPolicy(batch_users=1)) as connection:
-            await RankingClient(connection, "rank").rank(REQUEST, TIMEOUT_S)
+            await RankCalls(connection, "rank").rank(REQUEST, TIMEOUT_S)
     assert len(replica.requests) == 1

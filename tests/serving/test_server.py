@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from bundles.errors import BundleCorrupt
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
-from serving.channels import RankingClient, open_channel
+from serving.channels import RankCalls, open_channel
 from serving.config import ServiceConfig
 from serving.errors import BindError, Unavailable
 from serving.ranking import RANKING
@@ -148,7 +148,7 @@ async def test_running_call_ends_during_the_drain() -> None:
         await server.ready.wait()
         statuses = watch(channel)
         assert await anext(statuses) == SERVING
-        call = asyncio.create_task(RankingClient(channel, "rank").rank(RankRequest(), 30.0))
+        call = asyncio.create_task(RankCalls(channel, "rank").rank(RankRequest(), 30.0))
         await entered.wait()
         stopping = asyncio.create_task(server.stop())
         assert await anext(statuses) == NOT_SERVING
@@ -171,7 +171,7 @@ async def test_call_that_outlasts_the_drain_is_cut() -> None:
 
     async with running(answer=answer, drain_s=0.05) as (server, channel):
         await server.ready.wait()
-        call = asyncio.create_task(RankingClient(channel, "rank").rank(RankRequest(), 30.0))
+        call = asyncio.create_task(RankCalls(channel, "rank").rank(RankRequest(), 30.0))
         await entered.wait()
         await server.stop()
         with pytest.raises(Unavailable):
@@ -243,7 +243,7 @@ async def test_clients_connect_anew_after_a_while_and_no_call_fails() -> None:
     async with running(answer=answer, connection_age_s=0.1) as (server, _):
         await server.ready.wait()
         async with open_channel(f"127.0.0.1:{server.port}") as channel, asyncio.timeout(30):
-            client = RankingClient(channel, "rank")
+            client = RankCalls(channel, "rank")
             while len(peers) < 3:
                 await asyncio.gather(*(client.rank(RankRequest(), 10.0) for _ in range(4)))
 

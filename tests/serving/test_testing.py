@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from serving.channels import RankingClient
+from serving.channels import RankCalls
 from serving.scorer import PassThroughScorer
 from serving.testing import FakeClock, ranking_double, serve
 from tests.serving.batches import rank_request
@@ -22,5 +22,5 @@ async def test_two_servers_run_side_by_side() -> None:
         serve(ranking_double(PassThroughScorer(), "a")) as a,
         serve(ranking_double(PassThroughScorer(), "b")) as b,
     ):
-        calls = [RankingClient(channel, "rank").rank(rank_request([[1.0]]), 5.0) for channel in (a, b)]
+        calls = [RankCalls(channel, "rank").rank(rank_request([[1.0]]), 5.0) for channel in (a, b)]
         assert [response.bundle_version for response in await asyncio.gather(*calls)] == ["a", "b"]

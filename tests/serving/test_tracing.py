@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from serving import tracing
-from serving.channels import RankingClient
+from serving.channels import RankCalls
 from serving.errors import StageFailed
 from serving.logs import JsonLines
 from serving.telemetry import CALL, Histogram, MemoryTelemetry
@@ -86,7 +86,7 @@ async def test_a_log_line_in_the_middle_of_a_call_names_its_request() -> None:
     try:
         async with serve(raising(ZeroDivisionError())) as channel:
             with pytest.raises(StageFailed):
-                await RankingClient(channel, "rank").rank(request, 5.0)
+                await RankCalls(channel, "rank").rank(request, 5.0)
     finally:
         logger.removeHandler(kept)
     (line,) = [line for line in kept.lines if line["message"] == "call failed"]

@@ -17,13 +17,15 @@ from serving import tracing
 from serving.call_policy import CallPolicy
 from serving.channels import RankingClient
 from serving.coalescing import Coalescer
+from serving.columns import Ranked
 from serving.config import ServiceConfig
 from serving.exporting import exported
 from serving.telemetry import MemoryTelemetry
 from serving.tracing import NO_SPAN, Span
 from serving.tracing_otlp import Origin, OtlpTracer
+from serving.wire import RankAsk
 from serving.wire.joining import RankJoining
-from tests.serving.batches import rank_request
+from tests.serving.batches import rank_ask
 from tests.serving.replicas import Replica, all_rows, connected, running
 
 METHOD = "/explore.v1.RankingService/Rank"
@@ -109,18 +111,18 @@ async def test_a_shared_call_has_one_parent_and_is_linked_with_the_others() -> N
     recorded, silent, told = Recorded(), Recorded(share=0.0), asyncio.get_running_loop().create_future()
     calls: list[str] = []
 
-    async def send(request: RankRequest, timeout_s: float) -> RankResponse:
+    async def send(ask: RankAsk, timeout_s: float) -> Ranked:
         with tracing.calling("s/M", "h:1", "first"):
             calls.append(tracing.sampled_trace_id())
             if len(calls) == 1:
                 await told
-        return await all_rows(request, None)
+        return ask.answer(await all_rows(ask.message(), None), "rank")
 
     coalescer = Coalescer("rank", send, RankJoining(), lambda: 1, CallPolicy(hedge_quantile=None))
 
     async def member(span: Span) -> None:
         with tracing.running(span):
-            await coalescer.call(rank_request([[1.0]]), 5.0)
+            await coalescer.call(rank_ask([[1.0]]), 5.0)
 
     spans = [recorded.begin(method="/alone"), silent.begin(), *(recorded.begin(method=f"/m{i}") for i in range(2))]
     alone = asyncio.create_task(member(spans[0]))
@@ -151,7 +153,7 @@ async def test_every_attempt_of_a_call_is_a_span_of_its_own() -> None:
     recorded = Recorded()
     async with running(Replica(answer)) as addresses, connected(addresses) as connection:
         with tracing.running(recorded.begin(method="/page")):
-            await RankingClient(connection, "rank").rank(rank_request([[1.0]]), 5.0)
+            await RankingClient(connection, "rank").rank(rank_ask([[1.0]]), 5.0)
     spans = [each for each in recorded.all() if each.name == METHOD[1:]]
     assert [dict(each.attributes or {})["explore.attempt"] for each in spans] == ["first", "retry"]
     codes = [dict(each.attributes or {})["rpc.response.status_code"] for each in spans]

@@ -10,7 +10,7 @@ import pytest
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from serving.call_policy import CallPolicy
-from serving.channels import RankingClient, StageConnection
+from serving.channels import RankCalls, StageConnection
 from serving.config import ServiceConfig
 from serving.errors import BindError
 from serving.server import ServerHandle
@@ -33,7 +33,7 @@ async def test_a_stage_is_called_over_a_socket(tmp_path: Path) -> None:
     await server.start()
     await server.ready.wait()
     connection = StageConnection("rank", address, CallPolicy(), 1 << 20)
-    answer = await RankingClient(connection, "rank").rank(RankRequest(bundle_version="v7"), 5.0)
+    answer = await RankCalls(connection, "rank").rank(RankRequest(bundle_version="v7"), 5.0)
     assert answer.bundle_version == "v7"
     assert connection.snapshot()["usable_endpoints"] == 1
     await connection.close()

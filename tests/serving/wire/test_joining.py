@@ -16,7 +16,7 @@ from protos.explore.v1.candidates_pb2 import Candidates
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse, SourceReport, SourcingReport, Unmixed
 from protos.explore.v1.user_context_pb2 import UserContext
-from serving.columns import CandidateColumns, Lists
+from serving.columns import CandidateColumns, Lists, Ranked
 from serving.errors import StageContractViolation
 from serving.holder import Holder
 from serving.ranking import RankingServicer
@@ -24,16 +24,15 @@ from serving.recipe import ListOf
 from serving.scorer import Scorer
 from serving.telemetry import NoTelemetry
 from serving.wire import (
+    RankAsk,
     decode_rank_request,
-    decode_rank_response,
     decode_retrieve_request,
     decode_retrieve_response,
     encode_candidates,
-    encode_rank_request,
     encode_unmixed,
 )
 from serving.wire.joining import NotJoinable, RankJoining, RetrieveJoining
-from tests.serving.batches import candidates, rank_request, user
+from tests.serving.batches import candidates, rank_ask, same_answer, user
 from tests.serving.doubles import TasteScorer, Untimed
 
 RANK, RETRIEVE = RankJoining(), RetrieveJoining()
@@ -69,12 +68,12 @@ def _users(columns: CandidateColumns) -> list[UserContext]:
 
 
 @st.composite
-def rank_requests(draw: st.DrawFn) -> list[RankRequest]:
+def rank_asks(draw: st.DrawFn) -> list[RankAsk]:
     """Any valid requests for one bundle."""
-    requests = []
+    asks = []
     for number, columns in enumerate(draw(parts())):
         users = _users(columns)
-        request = encode_rank_request(
+        ask = RankAsk(
             users,
             columns,
             weights=[{"click": number + 0.5, "negative": -1.0 * b} for b in range(len(users))],
@@ -82,43 +81,39 @@ def rank_requests(draw: st.DrawFn) -> list[RankRequest]:
             request_id=f"r{number}",
             bundle_version="v1",
         )
-        request.candidates.CopyFrom(encode_candidates(columns))  # with paths, which a caller may send
-        requests.append(request)
-    return requests
+        asks.append(ask)
+    return asks
 
 
-async def answers(requests: Sequence[RankRequest]) -> list[RankResponse]:
-    """As the real servicer gives them, without its times, which differ from call to call."""
+async def answers(asks: Sequence[RankAsk]) -> list[Ranked]:
+    """As the real servicer gives them."""
     scorers = Holder[Scorer]()
     scorers.put("v1", TasteScorer())
     servicer = RankingServicer("rank", scorers, NoTelemetry())
-    responses = [await servicer.Rank(request, Untimed()) for request in requests]
+    ranked = [ask.answer(await servicer.Rank(ask.message(), Untimed()), "rank") for ask in asks]
     await servicer.close()
-    for response in responses:
-        response.ClearField("timing")
-    return responses
+    return ranked
 
 
 @settings(max_examples=50)
-@given(rank_requests())
-def test_shared_answers_are_bit_for_bit_those_of_calls_alone(requests: list[RankRequest]) -> None:
-    (shared,) = asyncio.run(answers([RANK.join(requests)]))
-    alone = asyncio.run(answers(requests))
-    parted = RANK.part("rank", shared, requests)
-    assert [part.SerializeToString() for part in parted] == [answer.SerializeToString() for answer in alone]
-    for request, part in zip(requests, parted, strict=True):
-        decode_rank_response(part, "rank", np.array(request.candidates.offsets), list(request.keep), "v1")
+@given(rank_asks())
+def test_shared_answers_are_bit_for_bit_those_of_calls_alone(asks: list[RankAsk]) -> None:
+    (shared,) = asyncio.run(answers([RANK.join(asks)]))
+    for mine, theirs in zip(asyncio.run(answers(asks)), RANK.part("rank", shared, asks), strict=True):
+        same_answer(mine, theirs)
 
 
-@given(rank_requests())
-def test_a_joined_request_says_of_every_row_what_its_own_request_says(requests: list[RankRequest]) -> None:
-    joined = decode_rank_request(RANK.join(requests))
+@given(rank_asks())
+def test_a_joined_request_says_of_every_row_what_its_own_request_says(asks: list[RankAsk]) -> None:
+    joined = decode_rank_request(RANK.join(asks).message())
     rows: list[tuple[object, ...]] = []
-    for request in requests:
-        rows += _rows(decode_rank_request(request).candidates)
+    for ask in asks:
+        rows += _rows(ask.candidates)
     assert _rows(joined.candidates) == rows
-    assert joined.request_id == ",".join(request.request_id for request in requests)
-    assert joined.keep_B.tolist() == [keep for request in requests for keep in request.keep]
+    assert joined.request_id == ",".join(ask.request_id for ask in asks)
+    assert joined.keep_B.tolist() == [keep for ask in asks for keep in ask.keep]
+    assert list(joined.weights) == [table for ask in asks for table in ask.weights]
+    assert joined.contexts.user_ids == tuple(each.user_id for ask in asks for each in ask.users)
 
 
 def _rows(columns: CandidateColumns) -> list[tuple[object, ...]]:
@@ -129,78 +124,52 @@ def _rows(columns: CandidateColumns) -> list[tuple[object, ...]]:
             columns.seed_account_id_N[row],
             columns.score_N[row].tobytes(),
             columns.source(row),
-            columns.source_path(row),
         )
         for row in range(len(columns))
     ]
 
 
 def test_requests_of_the_same_sources_keep_their_order() -> None:
-    joined = RANK.join([rank_request([[1.0, 2.0]]), rank_request([[3.0]])])
-    assert list(joined.candidates.sources) == ["liked", "trending"]
-    assert joined.candidates.source_index == bytes([1, 0, 1])
+    joined = RANK.join([rank_ask([[1.0, 2.0]]), rank_ask([[3.0]])]).candidates
+    assert (joined.sources, joined.source_index_N.tolist()) == (("liked", "trending"), [1, 0, 1])
+
+
+def _of(*sources: str) -> RankAsk:
+    ask = rank_ask([[1.0, 2.0]])
+    return replace(ask, candidates=replace(ask.candidates, sources=sources, source_paths=()))
+
+
+def test_every_source_is_named_once_in_the_order_of_the_requests() -> None:
+    joined = RANK.join([_of("fresh", "liked"), _of("liked", "new")]).candidates
+    assert (joined.sources, joined.source_index_N.tolist()) == (("fresh", "liked", "new"), [1, 0, 2, 1])
 
 
 def test_more_sources_than_a_byte_can_name_do_not_fit_into_one_request() -> None:
-    requests = [rank_request([[1.0]]), rank_request([[1.0]])]
-    for half, request in enumerate(requests):
-        request.candidates.sources[:] = [f"{half}-{i}" for i in range(129)]
+    asks = [_of(*(f"{half}-{number}" for number in range(129))) for half in range(2)]
     with pytest.raises(NotJoinable, match="258 sources"):
-        RANK.join(requests)
-
-
-def test_an_index_that_names_no_source_is_left_to_its_own_call() -> None:
-    broken = rank_request([[1.0]])
-    broken.candidates.source_index = b"\x07"
-    with pytest.raises(NotJoinable, match="source_index"):
-        RANK.join([rank_request([[1.0]]), broken])
+        RANK.join(asks)
 
 
 def test_only_requests_for_one_bundle_share_a_call_and_those_for_features_none() -> None:
-    request = rank_request([[1.0]])
-    assert RANK.key(request) == ""
-    request.bundle_version = "v2"
-    assert RANK.key(request) == "v2"
-    request.with_features = True
-    assert RANK.key(request) is None
-
-
-@pytest.mark.parametrize("column", ["media_id", "author_id", "seed_account_id", "source_index", "score"])
-def test_a_request_whose_column_has_another_length_goes_alone(column: str) -> None:
-    request = rank_request([[1.0, 2.0]])
-    setattr(request.candidates, column, getattr(request.candidates, column)[:-1])
-    assert RANK.key(request) is None
+    ask = rank_ask([[1.0]])
+    assert RANK.key(ask) == ""
+    ask = replace(ask, bundle_version="v2")
+    assert RANK.key(ask) == "v2"
+    assert RANK.key(replace(ask, with_features=True)) is None
 
 
 @pytest.mark.parametrize("field", ["users", "weights", "keep"])
 def test_a_request_whose_parallel_entries_differ_goes_alone(field: str) -> None:
-    request = rank_request([[1.0], [2.0]])
-    del getattr(request, field)[0]
-    assert RANK.key(request) is None
-    assert RANK.key(RankRequest()) is None
+    ask = rank_ask([[1.0], [2.0]])
+    assert RANK.key(ask) == ""
+    assert RANK.key(replace(ask, **{field: getattr(ask, field)[1:]})) is None
+    assert RANK.key(rank_ask([])) is None
     assert RETRIEVE.key(RetrieveRequest(users=[user()])) is None
 
 
-def _answer(rows: Sequence[int], offsets: Sequence[int]) -> RankResponse:
-    return RankResponse(
-        offsets=offsets, row=np.array(rows, "<u4").tobytes(), score=np.zeros(len(rows), "<f4").tobytes()
-    )
-
-
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        (_answer([0, 2], [0, 1, 1]), "row has 8 bytes, expected 1 rows"),
-        (_answer([2, 0], [0, 1, 2]), r"row\[0\] is 2, must be a row of the same user"),
-        (_answer([0], [0, 1]), "offsets has 2 entries, expected 3"),
-        (RankResponse(offsets=[0, 0, 0], score=b"1234"), "score has 4 bytes, expected 0"),
-        (RankResponse(offsets=[0, 0, 0], feature_schema="x"), "feature_schema is set"),
-    ],
-)
-def test_an_answer_to_something_else_is_a_breach_of_contract(answer: RankResponse, problem: str) -> None:
-    requests = [rank_request([[1.0, 2.0]]), rank_request([[3.0]])]
-    with pytest.raises(StageContractViolation, match=problem):
-        RANK.part("rank", answer, requests)
+def test_a_request_is_about_as_large_as_its_message() -> None:
+    ask = rank_ask([[1.0] * 500, [2.0] * 300])
+    assert RANK.size(ask) == pytest.approx(ask.message().ByteSize(), rel=0.02)
 
 
 def _retrieval(number: int, found: CandidateColumns) -> tuple[RetrieveRequest, RetrieveResponse]:
