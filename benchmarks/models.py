@@ -78,7 +78,7 @@ def _rows(arguments: argparse.Namespace, scratch: Path, progress: Steps) -> Rows
 
 
 def _judge(rows: Rows, task: int, found: Mapping[str, Run], draws: Draws) -> dict[str, tuple[Judged, Judged]]:
-    """AUC and GAUC of every model on one task: GAUC with each user's history of the window's begin, as everywhere."""
+    """AUC and GAUC of every model on one task: GAUC with each user's history of the window's start, as everywhere."""
     judge = Judge(rows.labels(rows.test)[:, task], draws)
 
     def of_task(score_SNT: Float32) -> Float32:

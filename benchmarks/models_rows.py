@@ -41,7 +41,7 @@ _BINS = 20  # of one dense feature, by mass
 class Rows:
     """One log cut by time. `rerank` is the deep ranker's configuration of the recipe that made the rows.
 
-    `frozen`, where GAUC is asked for, are the impressions of `test`, each user with the history of the window's begin.
+    `frozen`, where GAUC is asked for, are the impressions of `test`, each user with the history of the window's start.
     """
 
     train: RankingSet

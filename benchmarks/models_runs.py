@@ -56,7 +56,7 @@ MODELS = (
 class Run:
     """What one model predicts for the test rows with each seed, and what that took: training and scoring, all tasks.
 
-    `frozen_SNT` is of the same impressions with the histories of the window's begin, for GAUC.
+    `frozen_SNT` is of the same impressions with the histories of the window's start, for GAUC.
     """
 
     probability_SNT: Float32

@@ -48,7 +48,7 @@ class CalibrationCurves:
 class Predictions:
     """Probabilities [N, T] of some impressions: the network's own and the calibrated ones.
 
-    `frozen_NT` are calibrated ones of the same impressions, each user with the history of the window's begin. GAUC needs them:
+    `frozen_NT` are calibrated ones of the same impressions, each user with the history of the window's start. GAUC needs them:
     a user's rates are higher after an action than at it, so with the history of each moment what led to the action would rank
     below what came later, whatever it was. Candidates of one request, which a ranker orders, share one history.
     """

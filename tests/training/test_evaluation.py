@@ -1,4 +1,4 @@
-"""What is measured of a ranker's predictions: GAUC with the histories of the window's begin, all else as it came."""
+"""What is measured of a ranker's predictions: GAUC with the histories of the window's start, all else as it came."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def before_and_in_the_window() -> list[Event]:
 
 @pytest.fixture(name="sets", scope="module")
 def _sets() -> tuple[RankingSet, RankingSet]:
-    """The window's impressions with the history of each moment, and with that of its begin."""
+    """The window's impressions with the history of each moment, and with that of its start."""
     data = dataset(before_and_in_the_window(), {GOOD: "a", BAD: "b"})
     log = EventLog.from_dataset(data)
     tables = ItemTables(log, data.media, ItemVectors.zeros(log))

@@ -32,7 +32,7 @@ def test_a_log_that_is_too_short_says_how_long_it_is() -> None:
         cut(START_MS, START_MS + 2 * DAY_MS, Windows())
 
 
-def test_the_test_window_is_also_made_with_the_histories_of_its_begin() -> None:
+def test_the_test_window_is_also_made_with_the_histories_of_its_start() -> None:
     windows = Windows(embedding_share=0.2, valid_ms=12 * HOUR, test_ms=24 * HOUR)
     prepared = Preparation(Recipe("planted", windows), planted(users=6), Silent(), KeepNothing())
     sets = prepared.ranking_sets(prepared.item_tables(ItemVectors.zeros(prepared.log)))

@@ -31,7 +31,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class BundlePredictions:
-    """Answers of one bundle: with the history of each moment, and, for GAUC, with that of the window's begin."""
+    """Answers of one bundle: with the history of each moment, and, for GAUC, with that of the window's start."""
 
     version: str
     tasks: tuple[str, ...]
@@ -44,7 +44,7 @@ class BundlePredictions:
         return self._head(self.answers, stage, task)
 
     def frozen_of_task(self, stage: Stage, task: str) -> Float32:
-        """Probabilities of one head for the same impressions with the histories of the window's begin. Shape [N]."""
+        """Probabilities of one head for the same impressions with the histories of the window's start. Shape [N]."""
         return self._head(self.frozen, stage, task)
 
     def label_N(self, task: str) -> Float32:

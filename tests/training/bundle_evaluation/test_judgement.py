@@ -38,7 +38,7 @@ def test_its_own_test_window_gives_the_metrics_of_training(judgement: Judgement,
         assert judgement.about()["tasks"][task]["positives"] == said["n_positives"]
 
 
-def test_gauc_compares_a_users_impressions_with_the_history_of_the_windows_begin(judgement: Judgement) -> None:
+def test_gauc_compares_a_users_impressions_with_the_history_of_the_windows_start(judgement: Judgement) -> None:
     predictions, user_N = judgement.predictions, judgement.predictions.rows.user_N
     label_N = predictions.label_N("click")
     for stage in RANKERS:
