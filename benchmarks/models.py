@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from benchmarks import models_tables as shown
@@ -35,6 +36,7 @@ LEAD_OVER_TREES = 0.005
 QUICK_LEAD = -0.05  # a tiny world tells no more than that nothing broke
 RESAMPLES = 300
 
+Float32 = NDArray[np.float32]
 _Judged = dict[str, dict[str, tuple[Judged, Judged]]]  # task to model to AUC and GAUC
 
 
@@ -72,14 +74,20 @@ def _rows(arguments: argparse.Namespace, scratch: Path, progress: Steps) -> Rows
             config = simulate.tiny() if arguments.quick else simulate.default()
             dataset = simulate.simulate(config, scratch / "data")
             recipe = RECIPES["tiny" if arguments.quick else "default"]()
-    return make_rows(recipe.seeded(1), dataset, progress)
+    return make_rows(recipe.seeded(1), dataset, progress, with_frozen=True)
 
 
 def _judge(rows: Rows, task: int, found: Mapping[str, Run], draws: Draws) -> dict[str, tuple[Judged, Judged]]:
-    """AUC and GAUC of every model on one task."""
+    """AUC and GAUC of every model on one task: GAUC with each user's history of the window's start, as everywhere."""
     judge = Judge(rows.labels(rows.test)[:, task], draws)
-    scores = {name: np.ascontiguousarray(run.probability_SNT[:, :, task]) for name, run in found.items()}
-    return {name: (judge.auc(score_SN), judge.gauc(score_SN)) for name, score_SN in scores.items()}
+
+    def of_task(score_SNT: Float32) -> Float32:
+        return np.ascontiguousarray(score_SNT[:, :, task])
+
+    return {
+        name: (judge.auc(of_task(run.probability_SNT)), judge.gauc(of_task(run.frozen_SNT)))
+        for name, run in found.items()
+    }
 
 
 def _finish(

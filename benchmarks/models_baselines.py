@@ -1,8 +1,8 @@
 """Models to compare our rankers with that need no other library: popularity, logistic regression, factorisation machine.
 
-Each is a function of rows and seed to probabilities of the test impressions.
+Each is a function of rows and seed to probabilities of what the rows ask about (`Rows.asked`).
 
-Shapes: N test impressions, B of a batch, T tasks, X network inputs, C categorical fields, K factors.
+Shapes: N impressions that are asked about, B of a batch, T tasks, X network inputs, C categorical fields, K factors.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _PATIENCE = 2  # epochs without progress before a task stops for good
 def deep_ranker(rows: Rows, seed: int) -> Float32:
     """Ours, as the recipe has it."""
     config = replace(rows.rerank, fit=replace(rows.rerank.fit, seed=seed))
-    return train_rerank(config, rows.train, rows.valid, rows.items).probabilities(rows.test)
+    return rows.asked(train_rerank(config, rows.train, rows.valid, rows.items).probabilities)
 
 
 def popularity(rows: Rows, seed: int) -> Float32:
     """The rate of the item at the time of the request."""
-    names, dense_NF = [feature.name for feature in DENSE], rows.dense(rows.test)
+    names, dense_NF = [feature.name for feature in DENSE], rows.asked(rows.dense)
     return np.nan_to_num(dense_NF[:, [names.index(_RATE.get(task, _OTHER_RATE)) for task in rows.tasks]])
 
 
@@ -64,7 +64,7 @@ def logistic_regression(rows: Rows, seed: int) -> Float32:
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     with torch.inference_mode():
-        found_NT: Float32 = torch.sigmoid(model(torch.from_numpy(rows.standard(rows.test)))).numpy()
+        found_NT: Float32 = torch.sigmoid(model(torch.from_numpy(rows.asked(rows.standard)))).numpy()
     return found_NT
 
 
@@ -97,28 +97,29 @@ def factorisation_machine(rows: Rows, seed: int) -> Float32:
     """On ids and binned dense features; each task keeps the epoch that is best for it on validation rows."""
     torch.manual_seed(seed)
     model = FactorisationMachine(rows.field_sizes, len(rows.tasks))
-    inputs = [(torch.from_numpy(rows.fields(split)),) for split in rows.splits]
-    return best_of_epochs(model, inputs, [rows.labels(split) for split in rows.splits], learning_rate=2e-3, seed=seed)
+    inputs = [(torch.from_numpy(field_NC),) for field_NC in rows.inputs(rows.fields)]
+    labels = rows.labels(rows.train), rows.labels(rows.valid)
+    return best_of_epochs(model, inputs, labels, learning_rate=2e-3, seed=seed)
 
 
 def best_of_epochs(
     model: nn.Module,
     inputs: Sequence[tuple[Tensor, ...]],
-    labels: Sequence[Float32],
+    labels: tuple[Float32, Float32],
     *,
     learning_rate: float,
     seed: int,
     weight_decay: float = 1e-5,
 ) -> Float32:
-    """Trains a network of logits [B, T] with Adam; test probabilities [N, T], of each task's best epoch on validation rows.
+    """Trains a network of logits [B, T] with Adam; probabilities [N, T] of what is asked, of each task's best epoch on valid.
 
-    `inputs` and `labels` are those of train, valid and test. Tasks may share an epoch but not a choice, as those of models that are
-    trained one by one.
+    `inputs` are those of train, valid and what is asked, `labels` those of train and valid. Tasks may share an epoch but not a
+    choice, as those of models that are trained one by one.
     """
     label_NT, valid_NT = torch.from_numpy(labels[0]), torch.from_numpy(labels[1])
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     best_T, stale_T = torch.full((label_NT.shape[1],), torch.inf), torch.zeros(label_NT.shape[1])
-    found_NT = torch.zeros(labels[2].shape)
+    found_NT = torch.zeros((len(inputs[2][0]), label_NT.shape[1]))
     for order_N in _orders(len(label_NT), seed):
         model.train()
         for batch_B in torch.split(order_N, _BATCH):

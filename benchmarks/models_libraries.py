@@ -2,7 +2,7 @@
 
 The libraries are imported when they are called: they are no dependency of this project.
 
-Shapes: N test impressions, B of a batch, T tasks, X network inputs, C categorical fields.
+Shapes: N impressions that are asked about, B of a batch, T tasks, X network inputs, C categorical fields.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ def missing(module: str) -> bool:
 
 def lightgbm_dense(rows: Rows, seed: int) -> Float32:
     """On the raw dense features."""
-    return boosted([rows.dense(split) for split in rows.splits], [], rows, seed)
+    return boosted(rows.inputs(rows.dense), [], rows, seed)
 
 
 def lightgbm_with_ids(rows: Rows, seed: int) -> Float32:
     """On the raw dense features and the ids as categories."""
-    inputs = [np.concatenate([rows.dense(s), rows.ids(s).astype(np.float32)], axis=1) for s in rows.splits]
+    inputs = rows.inputs(lambda s: np.concatenate([rows.dense(s), rows.ids(s).astype(np.float32)], axis=1))
     width = inputs[0].shape[1]
     return boosted(inputs, list(range(width - len(ID_NAMES), width)), rows, seed)
 
 
 def boosted(inputs: list[Float32], categories: list[int], rows: Rows, seed: int) -> Float32:
-    """One booster per task, stopped on validation rows."""
+    """One booster per task, stopped on validation rows. `inputs` are those of train, valid and what is asked."""
     lightgbm = import_module("lightgbm")
-    labels, found = [rows.labels(split) for split in rows.splits], []
+    labels, found = [rows.labels(split) for split in (rows.train, rows.valid)], []
     for task in range(len(rows.tasks)):
         train = lightgbm.Dataset(inputs[0], labels[0][:, task], categorical_feature=categories)
         booster = lightgbm.train(
@@ -99,11 +99,12 @@ class _DeepFm(nn.Module):
 
 def deep_fm(rows: Rows, seed: int) -> Float32:
     """DeepFM: ids and binned dense features in its factorisation machine, ids and standardised features in its network."""
-    inputs = [tuple(torch.from_numpy(found) for found in (rows.fields(s), rows.standard(s))) for s in rows.splits]
-    labels, found = [rows.labels(split) for split in rows.splits], []
+    fields, standards = rows.inputs(rows.fields), rows.inputs(rows.standard)
+    inputs = [tuple(map(torch.from_numpy, parts)) for parts in zip(fields, standards, strict=True)]
+    labels, found = (rows.labels(rows.train), rows.labels(rows.valid)), []
     for task in range(len(rows.tasks)):
         torch.manual_seed(seed)
         model = _DeepFm(rows.field_sizes, inputs[0][1].shape[1])
-        of_task = [label_NT[:, task : task + 1] for label_NT in labels]
+        of_task = labels[0][:, task : task + 1], labels[1][:, task : task + 1]
         found.append(best_of_epochs(model, inputs, of_task, learning_rate=2e-3, seed=seed))
     return np.concatenate(found, axis=1)

@@ -5,9 +5,10 @@ Shapes: N impressions, T tasks, F dense features of the rank stage, X network in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from training.recipes import Recipe
 
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
+Array = TypeVar("Array", Float32, Int64)
 
 TASKS_TO_LEAD = ("click", "long_view")  # where the deep ranker must be ahead
 DENSE = of_stage(FEATURES, Stage.RANK)
@@ -37,18 +39,32 @@ _BINS = 20  # of one dense feature, by mass
 
 @dataclass(frozen=True)
 class Rows:
-    """One log cut by time. `rerank` is the deep ranker's configuration of the recipe that made the rows."""
+    """One log cut by time. `rerank` is the deep ranker's configuration of the recipe that made the rows.
+
+    `frozen`, where GAUC is asked for, are the impressions of `test`, each user with the history of the window's start.
+    """
 
     train: RankingSet
     valid: RankingSet
     test: RankingSet
     items: ItemTable
     rerank: RerankConfig
+    frozen: RankingSet | None = None
 
     @property
     def splits(self) -> tuple[RankingSet, RankingSet, RankingSet]:
         """Train, valid, test."""
         return self.train, self.valid, self.test
+
+    def asked(self, of: Callable[[RankingSet], Array]) -> Array:
+        """What `of` says of the test impressions, [N, ...]; and below it, where there are `frozen` ones, of these, [2N, ...]."""
+        if self.frozen is None:
+            return of(self.test)
+        return np.concatenate([of(self.test), of(self.frozen)])
+
+    def inputs(self, of: Callable[[RankingSet], Array]) -> list[Array]:
+        """What `of` says of train, valid and all that is `asked`."""
+        return [of(self.train), of(self.valid), self.asked(of)]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -125,9 +141,10 @@ class Rows:
         return split.row_N, authors[split.row_N].astype(np.int64), topics[split.row_N].astype(np.int64)
 
 
-def make_rows(recipe: Recipe, dataset: Dataset, steps: Steps) -> Rows:
+def make_rows(recipe: Recipe, dataset: Dataset, steps: Steps, *, with_frozen: bool = False) -> Rows:
     """The examples that `pipeline.train` would make of this recipe and log, with the item table of the end of the log."""
     prepared = Preparation(recipe, dataset, steps, KeepNothing())
     tables = prepared.item_tables(prepared.vectors())
     sets = prepared.ranking_sets(tables)
-    return Rows(sets.train, sets.valid, sets.test, tables.as_of(dataset.as_of_ms), recipe.rerank)
+    frozen = sets.frozen if with_frozen else None
+    return Rows(sets.train, sets.valid, sets.test, tables.as_of(dataset.as_of_ms), recipe.rerank, frozen)

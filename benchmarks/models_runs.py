@@ -54,9 +54,13 @@ MODELS = (
 
 @dataclass(frozen=True)
 class Run:
-    """What one model predicts for the test rows with each seed, and what that took: training and scoring, all tasks."""
+    """What one model predicts for the test rows with each seed, and what that took: training and scoring, all tasks.
+
+    `frozen_SNT` is of the same impressions with the histories of the window's start, for GAUC.
+    """
 
     probability_SNT: Float32
+    frozen_SNT: Float32
     seconds_S: tuple[float, ...]  # of CPU time: what else the machine does is no cost of the model
     start_mb: float  # libraries and rows, before training
     peak_mb: float
@@ -83,7 +87,8 @@ def _run(model: Model, file: Path, seeds: int) -> Run:
         started = time.process_time()
         found.append(model.predict(rows, seed))
         seconds.append(time.process_time() - started)
-    return Run(np.stack(found), tuple(seconds), start_mb, _peak_mb())
+    probability_SNT, frozen_SNT = np.split(np.stack(found), [len(rows.test)], axis=1)
+    return Run(probability_SNT, frozen_SNT, tuple(seconds), start_mb, _peak_mb())
 
 
 def _peak_mb() -> float:

@@ -30,7 +30,10 @@ def task_table(task: str, found: Mapping[str, Any], deep: str) -> Table:
 
 def cost_table(costs: Mapping[str, Mapping[str, Any]], absent: Mapping[str, str]) -> Table:
     """Time and memory, and which models are missing."""
-    table = Table(title="Cost on one thread: training and scoring, all tasks", box=box.SIMPLE_HEAD)
+    table = Table(
+        title="Cost on one thread: training, and scoring the test rows twice, all tasks",
+        box=box.SIMPLE_HEAD,
+    )
     for column in ("model", "seeds", "CPU seconds per seed", "peak MB", "of it libraries and rows"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for name, cost in costs.items():
@@ -47,7 +50,8 @@ def about(figures: Mapping[str, Any], tasks: Sequence[str]) -> str:
     return (
         f"{rows['train']:,} impressions train, {rows['valid']:,} stop, {rows['test']:,} test. Means over up to {figures['seeds']} "
         f"seeds of the models, with 95 % intervals over {figures['resamples']} resamples of the test users, the same for "
-        f"all models. Tasks: {', '.join(tasks)}.\n"
+        f"all models. GAUC compares a user's impressions with the history that the user had when the test window began, AUC "
+        f"all impressions with the history of each moment. Tasks: {', '.join(tasks)}.\n"
     )
 
 

@@ -47,13 +47,16 @@ class ContextLog:
         time_ms_B: Int64,
         surfaces: Sequence[str],
         history_length: int = HISTORY_LENGTH,
+        known_until_ms: int | None = None,
     ) -> UserContexts:
         """The users numbered `user_B` as they were just before `time_ms_B`: only events with an earlier time count.
 
         Histories hold the newest `history_length` actions; the deep ranker alone reads LONG_HISTORY_LENGTH of them.
-        A log knows whom users began to follow; it knows nothing of muted or blocked accounts.
+        A log knows whom users began to follow; it knows nothing of muted or blocked accounts. With `known_until_ms` the contexts
+        are those of a log without the events from then on: the request keeps its time, to which ages and decay are counted.
         """
-        bound_B = self._bounds(user_B, np.searchsorted(self.log.time_ms_E, time_ms_B))
+        known_ms_B = time_ms_B if known_until_ms is None else np.minimum(time_ms_B, known_until_ms)
+        bound_B = self._bounds(user_B, np.searchsorted(self.log.time_ms_E, known_ms_B))
         first_B = self._bounds(user_B, np.zeros(len(user_B), dtype=np.int64))
         history_keys, history_events = self._history
         end_B = np.searchsorted(history_keys, bound_B)

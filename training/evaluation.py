@@ -23,7 +23,8 @@ Float32 = NDArray[np.float32]
 class TaskMetrics:
     """One head on other impressions than it learned from. AUC and GAUC are NaN where only one class occurs.
 
-    Everything is measured on calibrated probabilities, except `ece_before`: that is the network's own sigmoid.
+    Everything is measured on calibrated probabilities, except `ece_before`: that is the network's own sigmoid. GAUC compares a
+    user's impressions with the history that the user had when the window began, NaN where these predictions are not there.
     """
 
     auc: float
@@ -45,26 +46,32 @@ class CalibrationCurves:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities [N, T] of some impressions: the network's own and the calibrated ones."""
+    """Probabilities [N, T] of some impressions: the network's own and the calibrated ones.
+
+    `frozen_NT` are calibrated ones of the same impressions, each user with the history of the window's start. GAUC needs them:
+    a user's rates are higher after an action than at it, so with the history of each moment what led to the action would rank
+    below what came later, whatever it was. Candidates of one request, which a ranker orders, share one history.
+    """
 
     tasks: tuple[str, ...]
     rows: RankingSet
     before_NT: Float32
     after_NT: Float32
+    frozen_NT: Float32 | None = None
 
     def metrics(self) -> dict[str, TaskMetrics]:
         """What they are worth, per task."""
         return {
             task: TaskMetrics(
                 auc=metrics.auc(label_N, after_N),
-                gauc=metrics.gauc(label_N, after_N, self.rows.user_N),
+                gauc=self._gauc(number, label_N),
                 log_loss=metrics.log_loss(label_N, after_N),
                 ece=metrics.expected_calibration_error(label_N, after_N),
                 ece_before=metrics.expected_calibration_error(label_N, before_N),
                 base_rate=float(label_N.mean()),
                 n_positives=int(label_N.sum()),
             )
-            for task, label_N, before_N, after_N in self._heads()
+            for number, (task, label_N, before_N, after_N) in enumerate(self._heads())
         }
 
     def calibration(self) -> Mapping[str, CalibrationCurves]:
@@ -73,6 +80,11 @@ class Predictions:
             task: CalibrationCurves(metrics.reliability(label_N, before_N), metrics.reliability(label_N, after_N))
             for task, label_N, before_N, after_N in self._heads()
         }
+
+    def _gauc(self, head: int, label_N: Float32) -> float:
+        if self.frozen_NT is None:
+            return float("nan")
+        return metrics.gauc(label_N, self.frozen_NT[:, head], self.rows.user_N)
 
     def _heads(self) -> Iterator[tuple[str, Float32, Float32, Float32]]:
         label_NT = labels(self.rows, self.tasks)

@@ -26,6 +26,7 @@ def gauc(label_N: Floats, score_N: Floats, user_N: Int64, weight: str = "impress
     """Mean of the users' own AUCs, weighted by their "impressions" or "positives" (Zhu et al., KDD 2017, eq. 9).
 
     Users without both classes have no AUC and are skipped; NaN when nobody is left. Raises ValueError for another weight.
+    Scores should come from histories of one moment, as those of one request do: docs/decisions/0014 says what else they measure.
     """
     if weight not in ("impressions", "positives"):
         raise ValueError(f'weight must be "impressions" or "positives", not {weight!r}')

@@ -211,7 +211,7 @@ def _measure(
     light_N = distillation.teacher_scores(models.light, slates, weights)
     student_N, popular_N = models.student.scores(slates), distillation.popularity_scores(slates)
     ranked: dict[str, TrainedRank | TrainedRerank] = {"rerank": models.deep, "rank": models.light}
-    predicted = {stage: rankers.predictions(trained, sets.test) for stage, trained in ranked.items()}
+    predicted = {stage: rankers.predictions(trained, sets.test, sets.frozen) for stage, trained in ranked.items()}
     curves = {"rerank": models.deep.curve, "rank": models.light.curve, "prerank": models.student.curve}
     return {
         **{stage: _of_tasks(made.metrics()) for stage, made in predicted.items()},

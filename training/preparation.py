@@ -36,11 +36,15 @@ class Cuts:
 
 @dataclass(frozen=True)
 class RankingSets:
-    """The rankers' examples of the three later windows."""
+    """The rankers' examples of the three later windows.
+
+    `frozen` are the impressions of `test`, each user with the history that they had when the window began: for GAUC.
+    """
 
     train: RankingSet
     valid: RankingSet
     test: RankingSet
+    frozen: RankingSet
     orphans: int  # actions that no impression explains: they train nothing
 
 
@@ -78,17 +82,18 @@ class Preparation:
         return ItemTables(self.log, self.dataset.media, vectors, surfaces=busiest_surfaces(self.log))
 
     def ranking_sets(self, tables: ItemTables) -> RankingSets:
-        """The rankers' examples of the three later windows."""
+        """The rankers' examples of the three later windows, and those of the test window once more for GAUC."""
         cuts, most = self.cuts, self.recipe.max_impressions
         windows = {
-            "training": (cuts.embedding_end_ms, cuts.valid_start_ms, most),
-            "validation": (cuts.valid_start_ms, cuts.test_start_ms, None),
-            "test": (cuts.test_start_ms, cuts.end_ms, None),
+            "training": (cuts.embedding_end_ms, cuts.valid_start_ms, most, None),
+            "validation": (cuts.valid_start_ms, cuts.test_start_ms, None, None),
+            "test": (cuts.test_start_ms, cuts.end_ms, None, None),
+            "GAUC": (cuts.test_start_ms, cuts.end_ms, None, cuts.test_start_ms),
         }
         with self.steps.step("labels"):
             shown = impressions_of(self.log)
         made: list[RankingSet] = []
-        for name, (start_ms, end_ms, limit) in windows.items():
+        for name, (start_ms, end_ms, limit, until_ms) in windows.items():
             with self.steps.step(f"{name} examples") as report:
                 made.append(
                     build_ranking_set(
@@ -98,11 +103,12 @@ class Preparation:
                         start_ms=start_ms,
                         end_ms=end_ms,
                         max_impressions=limit,
+                        history_until_ms=until_ms,
                         progress=report,
                     )
                 )
-        train, valid, test = made
-        return RankingSets(train, valid, test, shown.n_orphans)
+        train, valid, test, frozen = made
+        return RankingSets(train, valid, test, frozen, shown.n_orphans)
 
 
 def cut(start_ms: int, end_ms: int, windows: Windows) -> Cuts:

@@ -81,7 +81,7 @@ class RerankConfig:
 class TrainedRank:
     """The light ranker with what it learned to predict and how well.
 
-    `metrics` are measured on the requests that stopped training, not on those that calibrated it.
+    `metrics` are measured on the requests that stopped training, not on those that calibrated it, and without GAUC.
     """
 
     model: LightRanker
@@ -229,11 +229,20 @@ def train_rank(
     return replace(trained, metrics=predictions(trained, stopping).metrics())
 
 
-def predictions(trained: TrainedRank | TrainedRerank, rows: RankingSet) -> Predictions:
-    """What a trained ranker says of other impressions than those it was trained on, before and after calibration."""
+def predictions(
+    trained: TrainedRank | TrainedRerank, rows: RankingSet, frozen: RankingSet | None = None
+) -> Predictions:
+    """What a trained ranker says of other impressions than those it was trained on, before and after calibration.
+
+    `frozen` are the same impressions with the histories of the window's start, for GAUC. Raises ValueError for others.
+    """
+    if frozen is not None and not rows.same_impressions(frozen):
+        raise ValueError("GAUC needs the same impressions in the same order, whatever their histories")
     logit_NT = trained.logits(rows)
     before_NT = torch.sigmoid(torch.from_numpy(logit_NT)).numpy()
-    return Predictions(trained.tasks, rows, before_NT, _calibrated(trained.calibration, logit_NT, rows.scratch))
+    after_NT = _calibrated(trained.calibration, logit_NT, rows.scratch)
+    frozen_NT = None if frozen is None else trained.probabilities(frozen)
+    return Predictions(trained.tasks, rows, before_NT, after_NT, frozen_NT)
 
 
 def _light_logits(model: LightRanker, rows: CandidateRows, n_tasks: int) -> Float32:

@@ -41,13 +41,16 @@ def build_ranking_set(
     start_ms: int,
     end_ms: int,
     max_impressions: int | None = None,
+    history_until_ms: int | None = None,
     progress: Progress | None = None,
 ) -> RankingSet:
     """The requests of [start_ms, end_ms) with everything known at their time and nothing that came later.
 
     `shown` are the impressions of the whole log. A request's users are seen just before its first impression, its items in the
-    last snapshot before it. Of more than `max_impressions` the most recent requests are kept. `progress` gets (impressions done,
-    all). The set lies in the log's scratch: about 410 bytes per impression and 650 per request; besides there is one chunk.
+    last snapshot before it. Of more than `max_impressions` the most recent requests are kept. With `history_until_ms` users are
+    seen as if they had done nothing since, all else as it is without. `progress` gets (impressions done, all).
+
+    The set lies in the log's scratch: about 410 bytes per impression and 650 per request; besides there is one chunk.
     """
     log = contexts.log
     requests = _requests(shown, log, start_ms, end_ms, max_impressions)
@@ -64,7 +67,7 @@ def build_ranking_set(
         user_B = log.user_E[requests.head_B[of_B]].astype(np.int64)
         first_B = requests.place_N[offsets[:-1]]
         surfaces = [log.surfaces[s] if s != NO_SURFACE else "" for s in log.surface_E[first_B].tolist()]
-        context = contexts.at(user_B, time_ms_B[of_B], surfaces, LONG_HISTORY_LENGTH)
+        context = contexts.at(user_B, time_ms_B[of_B], surfaces, LONG_HISTORY_LENGTH, history_until_ms)
         row_N = log.media_row_E[place_N].astype(np.int64)
         view = candidate_view(context, items, row_N, request_N, log.position_E[place_N])
         made["dense_NF"][of_N], made["label_NT"][of_N] = assemble(view, FEATURES), shown.labels(place_N)

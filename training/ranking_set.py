@@ -65,6 +65,10 @@ class RankingSet:
         if any(np.any(np.diff(self.request_N[max(of.start - 1, 0) : of.stop]) < 0) for of in chunks(0, len(self))):
             raise ValueError("RankingSet.request_N must never decrease")
 
+    def same_impressions(self, other: RankingSet) -> bool:
+        """Whether `other` has the same users see the same media at the same times, in the same order."""
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _WHO_SAW_WHAT)
+
     def select(self, chosen: NDArray[np.bool_] | slice) -> RankingSet:
         """The requests that `chosen` (mask [B], or slice over requests) names, renumbered from 0, in the same order."""
         keep_B = np.zeros(self.n_requests, dtype=np.bool_)
@@ -87,6 +91,7 @@ class RankingSet:
         return RankingSet(tasks=self.tasks, **columns, scratch=self.scratch)
 
 
+_WHO_SAW_WHAT = ("user_N", "time_ms_N", "request_N", "row_N")
 _RELATED = ("related_row_NS", "related_action_NS", "related_age_hours_NS")
 _OF_IMPRESSIONS = ("dense_NF", "label_NT", "row_N", "request_N", "user_N", "time_ms_N", *_RELATED)
 _OF_REQUESTS = ("history_row_BL", "history_action_BL", "history_age_ms_BL")

@@ -117,6 +117,22 @@ def test_a_batch_of_contexts_is_its_users_one_by_one(events: list[Event], minute
         np.testing.assert_array_equal(batch.relation_account_id_R[of], single.relation_account_id_R)
 
 
+@settings(max_examples=30, deadline=None)
+@given(events=EVENTS, minute=st.integers(1, 8), until=st.integers(1, 8))
+def test_what_happened_since_can_be_left_out(events: list[Event], minute: int, until: int) -> None:
+    """Contexts until a moment are those of a log that ends there, asked at the time of the request."""
+    met = [
+        Event(user, 10, Action.IMPRESSION, 0) for user in ("ann", "bob", "{c}")
+    ]  # so that both logs number the same users
+    whole, short = (
+        context_log([*met, *(event for event in events if event.minute < end)]) for end in (minute + 1000, until)
+    )
+    user_B, time_ms_B = np.arange(3), np.full(3, START + minute * MINUTE)
+    found = whole.at(user_B, time_ms_B, ["explore"] * 3, known_until_ms=START + until * MINUTE)
+    assert_same(found, short.at(user_B, time_ms_B, ["explore"] * 3))
+    assert found.request_time_ms_B.tolist() == time_ms_B.tolist()
+
+
 def test_history_and_seen_media_are_cut_to_the_latest() -> None:
     clicks = [Event("ann", 10 + number % 2, Action.CLICK, number) for number in range(HISTORY_LENGTH + 3)]
     shown = [Event("ann", 20, Action.IMPRESSION, 1)] * SEEN_LENGTH + [Event("ann", 10, Action.IMPRESSION, 2)]

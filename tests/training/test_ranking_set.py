@@ -12,6 +12,7 @@ from features.actions import Action
 from features.assemble import assemble, candidate_view
 from features.context import HISTORY_LENGTH
 from features.dense import FEATURES
+from features.schema import Scope
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
 from training import columns
 from training.columns import Scratch
@@ -43,11 +44,20 @@ def built(
     every_ms: int = MINUTE,
     cap: int | None = None,
     scratch: Scratch | None = None,
+    history_until_ms: int | None = None,
 ) -> RankingSet:
     log = EventLog.from_dataset(data, scratch)
     tables = ItemTables(log, data.media, ItemVectors.zeros(log), every_ms)
     shown, contexts = impressions_of(log), ContextLog(log, data.users)
-    return build_ranking_set(shown, contexts, tables, start_ms=start_ms, end_ms=end_ms, max_impressions=cap)
+    return build_ranking_set(
+        shown,
+        contexts,
+        tables,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        max_impressions=cap,
+        history_until_ms=history_until_ms,
+    )
 
 
 def column(examples: RankingSet, name: str) -> list[float]:
@@ -79,6 +89,57 @@ def test_a_request_knows_only_what_happened_before_its_first_impression() -> Non
     assert (examples.history_action_BL != 0).sum(axis=1).tolist() == [0, 0, 1, 1]
     assert examples.history_row_BL[2, -1] == 2
     assert examples.history_age_ms_BL[2, -1] == MINUTE
+
+
+def test_frozen_histories_end_where_they_are_told_to_and_grow_older() -> None:
+    examples = built(dataset(EVENTS, MEDIA), history_until_ms=START + 3 * MINUTE + 1)
+    assert column(examples, "user_impressions") == [
+        0,
+        0,
+        0,
+        2,
+        2,
+    ]  # ann's impression of minute 4 is not known in minute 5
+    assert column(examples, "item_impressions") == [0, 0, 0, 1, 1]
+    assert examples.history_row_BL[2:, -1].tolist() == [2, 2]
+    assert examples.history_age_ms_BL[2:, -1].tolist() == [MINUTE, 2 * MINUTE]  # what ann liked in minute 3
+    nothing = built(dataset(EVENTS, MEDIA), history_until_ms=START)
+    assert column(nothing, "user_impressions") == [0] * 5
+    assert not nothing.history_action_BL.any()
+
+
+def test_only_what_follows_from_the_user_is_frozen() -> None:
+    data = planted(users=6)
+    start_ms = START + 30 * HOUR
+    came, frozen = (
+        built(data, start_ms, data.as_of_ms, HOUR, history_until_ms=until_ms) for until_ms in (None, start_ms)
+    )
+    assert came.same_impressions(frozen)
+    np.testing.assert_array_equal(came.label_NT, frozen.label_NT)
+    for place, feature in enumerate(FEATURES):
+        if feature.scope in (Scope.ITEM, Scope.REQUEST) or feature.name in ("position", "item_age_hours"):
+            np.testing.assert_array_equal(came.dense_NF[:, place], frozen.dense_NF[:, place], err_msg=feature.name)
+    seen_N = np.array(column(frozen, "user_impressions"))
+    of_user = [set(seen_N[frozen.user_N == user]) for user in np.unique(frozen.user_N)]
+    assert {len(counts) for counts in of_user} == {1}
+    first_B = np.unique(came.user_N, return_index=True)[1]  # nothing has happened to a user before the first request
+    np.testing.assert_array_equal(np.array(column(came, "user_impressions"))[first_B], seen_N[first_B])
+    assert sum(column(came, "user_impressions")) > seen_N.sum()
+    since_ms_N = frozen.time_ms_N[np.unique(frozen.request_N, return_index=True)[1]] - start_ms
+    assert (np.where(frozen.history_action_BL > 0, frozen.history_age_ms_BL, 10**12).min(axis=1) > since_ms_N).all()
+
+
+def test_an_empty_window_has_nothing_to_freeze() -> None:
+    came, frozen = (built(dataset(EVENTS, MEDIA), END - 1, END, history_until_ms=until) for until in (None, END - 1))
+    assert (len(frozen), frozen.n_requests) == (0, 0)
+    assert came.same_impressions(frozen)
+
+
+def test_other_impressions_are_told_apart() -> None:
+    examples = built(dataset(EVENTS, MEDIA))
+    for name in ("user_N", "time_ms_N", "row_N"):
+        assert not examples.same_impressions(replace(examples, **{name: getattr(examples, name) + 1}))
+    assert not examples.same_impressions(examples.select(slice(0, 2)))
 
 
 def test_a_rarer_snapshot_knows_less() -> None:

@@ -11,13 +11,14 @@ from training.bundle_evaluation.judged_log import DEFAULT_HOURS, JudgedLog, Wind
 from training.bundle_evaluation.judgement import Judgement, judge_bundle
 from training.bundle_evaluation.measures import MEASURES, NDCG_AT
 from training.bundle_evaluation.opened import OpenedBundle
-from training.bundle_evaluation.predictions import BundlePredictions, predict
+from training.bundle_evaluation.predictions import Answers, BundlePredictions, predict
 
 __all__ = [
     "DEFAULT_HOURS",
     "MEASURES",
     "NDCG_AT",
     "Ablation",
+    "Answers",
     "BundlePredictions",
     "EmbeddingMap",
     "JudgedLog",

@@ -54,9 +54,13 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowRows:
-    """One bundle's view of a test window. `items` and `tables` number media as `rows` does."""
+    """One bundle's view of a test window. `items` and `tables` number media as `rows` does.
+
+    `frozen` are the impressions of `rows`, each user with the history that they had when the window began: for GAUC.
+    """
 
     rows: RankingSet
+    frozen: RankingSet
     items: ItemTable
     tables: ItemEmbeddings
 
@@ -92,20 +96,24 @@ class JudgedLog:
         window.check(opened.bundle.manifest)
         snapshots = ItemTables(self.log, self.dataset.media, opened.vectors(self.log), surfaces=opened.items.surfaces)
         items = snapshots.as_of(window.start_ms)  # of which only what never changes is read
-        rows = build_ranking_set(
-            self.shown,
-            self.contexts,
-            snapshots,
-            start_ms=window.start_ms,
-            end_ms=window.end_ms,
-            progress=progress,
+        rows, frozen = (
+            build_ranking_set(
+                self.shown,
+                self.contexts,
+                snapshots,
+                start_ms=window.start_ms,
+                end_ms=window.end_ms,
+                history_until_ms=until_ms,
+                progress=report,
+            )
+            for until_ms, report in ((None, progress), (window.start_ms, None))
         )
         if len(rows) == 0:
             raise EvaluationError(
                 f"data set {self.dataset.name!r} shows nothing between {_moment(window.start_ms)} and "
                 f"{_moment(window.end_ms)}; test more hours"
             )
-        return WindowRows(rows, items, opened.tables(items))
+        return WindowRows(rows, frozen, items, opened.tables(items))
 
 
 def _moment(time_ms: int) -> str:

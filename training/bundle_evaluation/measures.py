@@ -1,6 +1,7 @@
 """What a bundle's predictions are worth per task, on draws of users that bundles share. Knows no graphs and no files.
 
 NDCG is over requests: the lists that a user saw. Requests without a positive and those of one impression say nothing of order.
+GAUC compares all impressions of a user, with the history that the user had when the window began (`training/evaluation.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def judge(predictions: BundlePredictions, stage: Stage, task: str, draws: Draws)
     of, probability_SN = Judge(predictions.label_N(task), draws), predictions.of_task(stage, task)[None]
     return {
         "auc": of.auc(probability_SN),
-        "gauc": of.gauc(probability_SN),
+        "gauc": of.gauc(predictions.frozen_of_task(stage, task)[None]),
         "ndcg": of.ndcg(probability_SN, predictions.rows.request_N, NDCG_AT),
         "log_loss": of.log_loss(probability_SN),
         "ece": of.ece(probability_SN),
@@ -33,5 +34,8 @@ def judge(predictions: BundlePredictions, stage: Stage, task: str, draws: Draws)
 
 def judge_order(predictions: BundlePredictions, task: str, draws: Draws) -> dict[str, Judged]:
     """What prerank's one order is worth for a task: the measures that need no probability and compare within users or requests."""
-    of, score_SN = Judge(predictions.label_N(task), draws), predictions.prerank_N[None]
-    return {"gauc": of.gauc(score_SN), "ndcg": of.ndcg(score_SN, predictions.rows.request_N, NDCG_AT)}
+    of, request_N = Judge(predictions.label_N(task), draws), predictions.rows.request_N
+    return {
+        "gauc": of.gauc(predictions.frozen.prerank_N[None]),
+        "ndcg": of.ndcg(predictions.answers.prerank_N[None], request_N, NDCG_AT),
+    }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.schema import RANKERS, Stage
+from features.schema import Stage
 from training.bundle_evaluation.judged_log import WindowRows
 from training.bundle_evaluation.opened import OpenedBundle
 from training.evaluation import labels
@@ -22,29 +22,45 @@ Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What the graphs say of some impressions. Probabilities are calibrated: calibration is part of the graphs."""
+
+    probability_NT: Mapping[Stage, Float32]  # of rank and rerank
+    prerank_N: Float32  # scores: only their order inside a request means something
+
+
+@dataclass(frozen=True)
 class BundlePredictions:
-    """Answers of one bundle. Probabilities are calibrated: calibration is part of the graphs."""
+    """Answers of one bundle: with the history of each moment, and, for GAUC, with that of the window's start."""
 
     version: str
     tasks: tuple[str, ...]
     rows: RankingSet
-    probability_NT: Mapping[Stage, Float32]  # of rank and rerank
-    prerank_N: Float32  # scores: only their order inside a request means something
+    answers: Answers
+    frozen: Answers
 
     def of_task(self, stage: Stage, task: str) -> Float32:
         """Probabilities of one head. Shape [N]."""
-        return np.ascontiguousarray(self.probability_NT[stage][:, self.tasks.index(task)])
+        return self._head(self.answers, stage, task)
+
+    def frozen_of_task(self, stage: Stage, task: str) -> Float32:
+        """Probabilities of one head for the same impressions with the histories of the window's start. Shape [N]."""
+        return self._head(self.frozen, stage, task)
 
     def label_N(self, task: str) -> Float32:
         """Whether the user did it."""
         return labels(self.rows, (task,))[:, 0]
 
+    def _head(self, answers: Answers, stage: Stage, task: str) -> Float32:
+        return np.ascontiguousarray(answers.probability_NT[stage][:, self.tasks.index(task)])
+
 
 def predict(opened: OpenedBundle, window: WindowRows) -> BundlePredictions:
     """Runs all stages over all impressions, also those that the cascade would have dropped earlier."""
 
-    def run(stage: Stage) -> Float32:
-        return opened.run(stage, stage_batches(window.rows, stage, window.items, window.tables))
+    def answers(rows: RankingSet) -> Answers:
+        said = {stage: opened.run(stage, stage_batches(rows, stage, window.items, window.tables)) for stage in Stage}
+        prerank_N = said.pop(Stage.PRERANK)
+        return Answers(said, prerank_N)
 
-    probability_NT = {stage: run(stage) for stage in Stage if stage in RANKERS}
-    return BundlePredictions(opened.version, opened.tasks, window.rows, probability_NT, run(Stage.PRERANK))
+    return BundlePredictions(opened.version, opened.tasks, window.rows, answers(window.rows), answers(window.frozen))

@@ -10,7 +10,7 @@ import pytest
 from features.dense import FEATURES
 from features.item_table import UNKNOWN_ROW
 from features.schema import Stage
-from training.bundle_evaluation import Ablation, Judgement, WindowRows, ablate, thinned
+from training.bundle_evaluation import Ablation, Judgement, ablate, thinned
 from training.bundle_evaluation.ablation import HISTORY, IDS
 
 CONSTANT = "item_age_hours"
@@ -33,7 +33,7 @@ def _found(judgement: Judgement) -> dict[str, Ablation]:
         related_action_NS=np.zeros_like(rows.related_action_NS),
         related_age_hours_NS=np.zeros_like(rows.related_age_hours_NS),
     )
-    window = WindowRows(bare, judgement.window.items, judgement.window.tables)
+    window = replace(judgement.window, rows=bare)
     return {one.name: one for one in ablate(judgement.opened, Stage.RERANK, window)}
 
 

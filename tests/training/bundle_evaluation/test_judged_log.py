@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from features.counters import HOUR_MS
 from training.bundle_evaluation import JudgedLog, OpenedBundle
 from training.datasets import Dataset
 from training.errors import EvaluationError
+from training.ranking_set import RankingSet
 
 
 def test_a_window_that_training_has_seen_is_refused_with_the_longest_one_that_is_not(
@@ -19,6 +21,20 @@ def test_a_window_that_training_has_seen_is_refused_with_the_longest_one_that_is
         EvaluationError, match=f"bundle {opened.version} learned from events until .* the last 36 hours"
     ):
         log.rows(opened, log.window(hours=37))
+
+
+def test_frozen_rows_are_those_of_the_window_as_users_were_when_it_began(opened: OpenedBundle, log: JudgedLog) -> None:
+    window = log.window()
+    found = log.rows(opened, window)
+    assert found.rows.same_impressions(found.frozen)
+    np.testing.assert_array_equal(found.rows.label_NT, found.frozen.label_NT)
+    time_ms_B = found.rows.time_ms_N[np.unique(found.rows.request_N, return_index=True)[1]]
+
+    def newest_ms(rows: RankingSet) -> int:
+        done_BL = rows.history_action_BL > 0
+        return int((time_ms_B[:, None] - rows.history_age_ms_BL)[done_BL].max())
+
+    assert newest_ms(found.frozen) < window.start_ms < newest_ms(found.rows)
 
 
 def test_a_log_that_ends_where_training_ended_cannot_judge(opened: OpenedBundle, dataset: Dataset) -> None:

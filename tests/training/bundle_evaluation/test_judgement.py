@@ -10,9 +10,10 @@ import pytest
 
 from cli.workspace import Workspace
 from features.dense import FINGERPRINT
-from features.schema import Stage
+from features.schema import RANKERS, Stage
 from tests.training.bundle_evaluation.conftest import judged
 from tests.variants import variant, without_ids
+from training import metrics
 from training.bundle_evaluation import MEASURES, JudgedLog, Judgement, OpenedBundle
 from training.datasets import Dataset, checked
 
@@ -26,15 +27,28 @@ def _without(trained: Workspace, opened: OpenedBundle, log: JudgedLog) -> Judgem
 
 @pytest.mark.parametrize("stage", ["rerank", "rank"])
 def test_its_own_test_window_gives_the_metrics_of_training(judgement: Judgement, stage: str) -> None:
-    metrics: Any = judgement.opened.bundle.manifest.metrics
-    assert len(judgement.predictions.rows) == metrics["examples"]["test"]
+    trained: Any = judgement.opened.bundle.manifest.metrics
+    assert len(judgement.predictions.rows) == trained["examples"]["test"]
     for task, measures in judgement.measured[Stage(stage)].items():
-        said = metrics[stage][task]
+        said = trained[stage][task]
         for name in ("auc", "gauc", "log_loss", "ece"):
             # Users with few positives: one pair of nearly equal scores that falls the other way moves their mean.
             within = 1e-3 if name == "gauc" else 1e-4
             assert measures[name].mean == pytest.approx(said[name], abs=within), (task, name)
         assert judgement.about()["tasks"][task]["positives"] == said["n_positives"]
+
+
+def test_gauc_compares_a_users_impressions_with_the_history_of_the_windows_start(judgement: Judgement) -> None:
+    predictions, user_N = judgement.predictions, judgement.predictions.rows.user_N
+    label_N = predictions.label_N("click")
+    for stage in RANKERS:
+        frozen_N, came_N = (of(stage, "click") for of in (predictions.frozen_of_task, predictions.of_task))
+        found = judgement.measured[stage]["click"]["gauc"].mean
+        assert found == pytest.approx(metrics.gauc(label_N, frozen_N, user_N))
+        assert found != pytest.approx(metrics.gauc(label_N, came_N, user_N), abs=1e-6)
+        assert judgement.measured[stage]["click"]["auc"].mean == pytest.approx(metrics.auc(label_N, came_N))
+    found = judgement.measured[Stage.PRERANK]["click"]["gauc"].mean
+    assert found == pytest.approx(metrics.gauc(label_N, predictions.frozen.prerank_N, user_N))
 
 
 def test_a_bundle_is_not_ahead_of_itself(judgement: Judgement) -> None:
@@ -82,7 +96,7 @@ def test_media_that_the_bundle_never_met_are_judged_without_their_vectors(
     assert not window.tables.media_MK.any()
     assert np.array_equal(window.tables.account_UK, opened.embeddings.account_UK)  # authors are the same
     assert np.array_equal(window.tables.topic_TK, opened.embeddings.topic_TK)
-    assert np.isfinite(found.predictions.probability_NT[Stage.RERANK]).all()
+    assert np.isfinite(found.predictions.answers.probability_NT[Stage.RERANK]).all()
     assert 0.5 < found.measured[Stage.RERANK]["click"]["auc"].mean < 1
 
 
