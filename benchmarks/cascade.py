@@ -143,13 +143,13 @@ def _everything(job: Job, lengths: Lengths, settings: dict[str, str], bars: Step
             last = job.users[-lengths.compared_servers :]
             same = compared_servers(client, servers, floors, last, job.valkey_url)
             same["floors"] = compared_floors(floors, job.users[: lengths.compared])
+        parts = _parts(job, client, lengths, directory, settings, bars)
         ways = floor_ways(floors, job.users, lengths.phase_s, lengths.two_processes)
         for name, server in servers.items():
             ways |= closed_loops(client, name, server, CALLERS, lengths.phase_s)
         samples = take_turns(ways, lengths.rounds, bars)
         ways = _open_ways(client, servers, samples, lengths)
         samples |= take_turns(ways, lengths.rounds, bars)
-        parts = _parts(job, client, lengths, directory, settings, bars)
     return {"pages": same, "samples": _plain(samples), "ready_s": dict(cascade.ready_s), "settings": settings, **parts}
 
 

@@ -160,7 +160,7 @@ def _watch_messages(watch: Stopwatch) -> None:
 
 def _watch_waiting(watch: Stopwatch) -> None:
     """Calls as the gateway sees them and as the stages do, and how long work stood before the worker."""
-    from serving.channels import RankingClient, RetrievalClient
+    from serving.channels import RankCalls, RetrievalClient
     from serving.worker import Worker
 
     def called(ask: Any, in_stage_us: Callable[[Any], int]) -> Any:
@@ -174,7 +174,7 @@ def _watch_waiting(watch: Stopwatch) -> None:
 
         return measured
 
-    RankingClient.rank = called(RankingClient.rank, lambda response: response.timing.total_us)  # type: ignore[method-assign]
+    RankCalls.rank = called(RankCalls.rank, lambda response: response.timing.total_us)  # type: ignore[method-assign]
     RetrievalClient.retrieve = called(  # type: ignore[method-assign]
         RetrievalClient.retrieve, lambda response: response.elapsed_us
     )
