@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from serving import health
-from serving.interceptors import Continuation, Handler, answer_to
+from serving.interceptors import Continuation, Handler, turn_away
 
 _KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
@@ -55,7 +55,7 @@ class GateInterceptor(_ServerInterceptor):
                 for gate in self._gates:
                     gate.admit(method, None if streaming else request, context)
             except Exception as error:  # a gate that fails lets nobody through
-                await context.abort(*answer_to(error, method))
+                await turn_away(error, method, context)
             return self._paced(request, method, context) if streaming else request
 
         async def answers(request: Any, context: Any) -> AsyncIterator[Any]:

@@ -8,6 +8,8 @@ import time
 import uuid
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -39,6 +41,16 @@ _OUR_FAULT = frozenset(
 
 _log = logging.getLogger(__name__)
 
+
+@dataclass(slots=True)
+class _Ending:
+    """When a call was turned away, by the clock of whoever measures it; None for one that was not."""
+
+    now: Callable[[], float]
+    at_s: float | None = None
+
+
+_ending: ContextVar[_Ending | None] = ContextVar("ending", default=None)
 
 if TYPE_CHECKING:
     _ServerInterceptor = grpc.aio.ServerInterceptor[Any, Any]
@@ -89,7 +101,7 @@ class ErrorInterceptor(UnaryInterceptor):
             except grpc.aio.AbortError:
                 raise
             except Exception as error:
-                return await context.abort(*answer_to(error, method))
+                return await turn_away(error, method, context)
 
         return handler._replace(unary_unary=behaviour)
 
@@ -153,6 +165,8 @@ class TelemetryInterceptor(UnaryInterceptor):
         async def behaviour(request: Any, context: Any) -> Any:
             tracer = self._tracer
             span = NO_SPAN if tracer is None else tracer.server_span(method, context.invocation_metadata())
+            ending = _Ending(self._now)
+            token = _ending.set(ending)
             with tracing.running(span):
                 start, status = self._now(), grpc.StatusCode.CANCELLED
                 try:
@@ -166,11 +180,22 @@ class TelemetryInterceptor(UnaryInterceptor):
                     del request
                     raise error.with_traceback(None) from None
                 finally:
-                    self._telemetry.observe_call(method, status.name, self._now() - start)
+                    ended = self._now() if ending.at_s is None else ending.at_s
+                    self._telemetry.observe_call(method, status.name, ended - start)
                     _say_how_it_ended(span, status)
+                    _ending.reset(token)
             return response
 
         return handler._replace(unary_unary=behaviour)
+
+
+async def turn_away(error: Exception, method: str, context: Any) -> Any:
+    """Ends a call that raised. Its time ends here: gRPC sends the status at once, and what `abort` waits for, as it does not for an
+    answer, is the word in a later turn of the event loop that this was done."""
+    answer, ending = answer_to(error, method), _ending.get()
+    if ending is not None:
+        ending.at_s = ending.now()
+    return await context.abort(*answer)
 
 
 def _say_how_it_ended(span: Span, status: grpc.StatusCode) -> None:

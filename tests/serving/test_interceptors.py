@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,11 +23,19 @@ from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving import admission
 from serving.admission import DO_NOT_RETRY, Calls, Door, Priority, Queue
 from serving.concurrency import Bounds, ConcurrencyLimit
+from serving.config import ServiceConfig
 from serving.errors import Expired, InvalidArgument, Overloaded, StageContractViolation
-from serving.interceptors import PUSHBACK, AdmissionInterceptor, OnceInterceptor
+from serving.interceptors import (
+    PUSHBACK,
+    AdmissionInterceptor,
+    ErrorInterceptor,
+    OnceInterceptor,
+    TelemetryInterceptor,
+)
 from serving.ranking import RANKING
+from serving.server import ServerHandle
 from serving.telemetry import CALL, MemoryTelemetry, NoTelemetry
-from serving.testing import serve
+from serving.testing import FakeClock, serve
 from tests.serving.doubles import answering, raising
 
 METHOD = f"/{RANKING}/Rank"
@@ -124,6 +133,52 @@ async def test_failed_calls_are_counted_by_status(error: Exception, outcome: str
     telemetry = MemoryTelemetry()
     await failure_of(error, telemetry=telemetry)
     assert calls(telemetry) == [(METHOD, outcome, 1)]
+
+
+async def test_a_refusal_is_with_its_caller_before_the_event_loop_turns_again() -> None:
+    """Why its time ends where gRPC is given the status: what `abort` then waits for does not hold the caller up."""
+    told, in_time = threading.Event(), list[bool]()
+
+    async def refuse(request: RankRequest, context: Any) -> RankResponse:
+        asyncio.get_running_loop().call_soon(
+            lambda: in_time.append(told.wait(60))
+        )  # as long as that, nothing else runs here
+        raise Overloaded("too much")
+
+    def ask(port: int) -> grpc.StatusCode:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary(METHOD, None, None)(b"", timeout=120)
+        told.set()
+        return refused.value.code()
+
+    server = ServerHandle(ServiceConfig(listen="127.0.0.1:0", drain_s=0.01), answering(refuse), NoTelemetry())
+    await server.start()
+    try:
+        await server.ready.wait()
+        assert await asyncio.to_thread(ask, server.port) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    finally:
+        await server.stop()
+    assert in_time == [True]
+
+
+async def test_the_time_of_a_call_that_is_turned_away_ends_when_its_status_is_given_to_grpc() -> None:
+    clock, telemetry = FakeClock(), MemoryTelemetry()
+
+    async def refuse(request: bytes, context: Any) -> None:
+        clock.advance(0.25)
+        raise Overloaded("too much")
+
+    async def abort(*answer: Any) -> None:
+        clock.advance(8.0)
+        raise grpc.aio.AbortError
+
+    handler = ErrorInterceptor().wrap(grpc.unary_unary_rpc_method_handler(refuse), METHOD)
+    measured = TelemetryInterceptor(telemetry, now=clock).wrap(handler, METHOD)
+    context = SimpleNamespace(abort=abort, code=lambda: grpc.StatusCode.RESOURCE_EXHAUSTED)
+    with pytest.raises(grpc.aio.AbortError):
+        await measured.unary_unary(b"", context)
+    (line,) = [line for line in telemetry.snapshot() if line.measure == CALL.name]
+    assert (line.count, line.mean_s) == (1, 0.25)
 
 
 async def test_good_calls_are_counted_as_ok() -> None:
