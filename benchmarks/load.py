@@ -152,13 +152,24 @@ def _tables(figures: dict[str, Any]) -> list[Table]:
             about.add_row(
                 "80 % of it" if name == "run" else "soak, 60 % of it", *cells, *(f"{value:.2f}" for value in taken)
             )
-    return [about, _by_process(figures)]
+    return [about, *_failures(figures), _by_process(figures)]
 
 
 def _cells(verdict: dict[str, Any], rate: int) -> list[str]:
     found = verdict["figures"]
     counts = (found["pages_asked"], found["pages_degraded"], found["failed"])
     return [str(rate), *(f"{count:,}" for count in counts), f"{found['page_p50_ms']:.0f} / {found['page_p99_ms']:.0f}"]
+
+
+def _failures(figures: dict[str, Any]) -> list[Table]:
+    """What failed at the fixed rates, if anything did. While saturation is looked for, failing is how it is found."""
+    table = Table(title="What failed", box=box.SIMPLE_HEAD)
+    for column in ("at", "request and reason", "times"):
+        table.add_column(column, justify="right" if column == "times" else "left")
+    for name, at in (("run", "80 %"), ("soak", "soak")):
+        for reason, times in figures.get(name, {}).get("verdict", {}).get("failures", {}).items():
+            table.add_row(at, reason, str(times))
+    return [table] if table.rows else []
 
 
 def _by_process(figures: dict[str, Any]) -> Table:

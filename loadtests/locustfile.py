@@ -224,7 +224,8 @@ def pass_judgement(environment: Environment) -> None:
         verdict = judge(Figures.of(_rows(environment).values()), _bounds(options))
     print(f"\n{verdict}\n", flush=True)
     if options.verdict:
-        Path(options.verdict).write_text(json.dumps({**verdict.as_json(), **found}, indent=2) + "\n", "utf-8")
+        written = {**verdict.as_json(), "failures": _failures(environment), **found}
+        Path(options.verdict).write_text(json.dumps(written, indent=2) + "\n", "utf-8")
     environment.process_exit_code = 0 if verdict.ok else 1
 
 
@@ -253,3 +254,9 @@ def _rows(environment: Environment) -> dict[tuple[str, str], Row]:
         )
         for entry in environment.stats.entries.values()
     }
+
+
+def _failures(environment: Environment) -> dict[str, int]:
+    """How many requests of the whole run failed in each way, the most frequent first."""
+    errors = sorted(environment.stats.errors.values(), key=lambda entry: -entry.occurrences)
+    return {f"{entry.name}: {entry.error}": entry.occurrences for entry in errors}

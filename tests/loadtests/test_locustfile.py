@@ -56,7 +56,9 @@ def test_requests_come_on_schedule_however_slow_the_server_is(tmp_path: Path) ->
         ended = run("--host", served.host, *options, *files)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "SLO HELD" in ended.stdout
-    figures = verdict_of(tmp_path / "verdict.json")["figures"]
+    verdict = verdict_of(tmp_path / "verdict.json")
+    assert verdict["failures"] == {}
+    figures = verdict["figures"]
     assert 180 <= figures["requests"] <= 300  # Poisson, of 240: four standard deviations
     assert figures["page_p50_ms"] >= 1000
     assert served.asked["pages"] == figures["pages_asked"]  # those at the end were waited for
@@ -74,6 +76,8 @@ def test_a_missed_slo_is_said_and_is_the_exit_status(tmp_path: Path) -> None:
     verdict = verdict_of(tmp_path / "verdict.json")
     assert not verdict["ok"]
     assert [line["name"] for line in verdict["slo"] if not line["ok"]] == ["failed requests", "full pages"]
+    assert sum(verdict["failures"].values()) == verdict["figures"]["failed"] > 0
+    assert all("short page" in reason for reason in verdict["failures"])
 
 
 def test_the_search_for_saturation_tells_what_held(tmp_path: Path) -> None:
