@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.k8s.manifests import COMPONENT, NAME, OVERLAYS, PREFIX, Cluster, Object, Pod, overlay, walk
+from tests.k8s.manifests import (
+    COMPONENT,
+    K8S,
+    NAME,
+    OVERLAYS,
+    PREFIX,
+    Cluster,
+    Object,
+    Pod,
+    overlay,
+    relative,
+    render,
+    walk,
+)
 from tests.k8s.settings import HANDMADE
 
 PODS = [(name, pod) for name in OVERLAYS for pod in overlay(name).pods]
@@ -114,6 +130,20 @@ def test_what_variables_come_from_exists(name: str, pod: Pod) -> None:
                 assert part["configMapKeyRef"]["key"] in maps[part["configMapKeyRef"]["name"]]["data"]
             if "secretRef" in part:
                 assert part["secretRef"]["optional"]  # workload identity may bring the credentials
+
+
+def test_shards_in_a_copy_of_local_read_bundles_from_its_volume(tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(K8S / "overlays" / "local", copied)
+    kustomization = yaml.safe_load((copied / "kustomization.yaml").read_text("utf-8"))
+    kustomization["resources"][0] = relative(K8S / "base", copied)
+    names = ["sharded-retrieval", *(Path(each).name for each in kustomization["components"])]
+    kustomization["components"] = [relative(K8S / "components" / name, copied) for name in names]
+    (copied / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), "utf-8")
+    pods = render(copied).servers
+    assert sum(pod.name.startswith("retrieval-") for pod in pods) == 2
+    for pod in pods:
+        assert pod.volumes()["bundles"]["persistentVolumeClaim"] == {"claimName": "bundles"}
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
