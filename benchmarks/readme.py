@@ -146,6 +146,16 @@ def _rollout(found: Recorded) -> str:
     )
 
 
+def _cluster(found: Recorded) -> str:
+    figures = found.figures
+    rolling, again = figures["rolling"], figures["again"]
+    return (
+        f"On a cluster of one node (Kubernetes {figures['server'].removeprefix('v')}) it takes {again['first_page_s']:.0f} s from"
+        f" `kubectl apply` to the first whole page, training excluded; while every Deployment was restarted, {rolling['failed']:,}"
+        f" of {rolling['pages']:,} pages failed and {rolling['degraded']:,} lacked a stage"
+    )
+
+
 SENTENCES: Mapping[str, Callable[[Recorded], str]] = {
     "cascade": _cascade,
     "scaling": _scaling,
@@ -153,6 +163,7 @@ SENTENCES: Mapping[str, Callable[[Recorded], str]] = {
     "overload": _overload,
     "telemetry": _telemetry,
     "rollout": _rollout,
+    "cluster": _cluster,
 }
 
 

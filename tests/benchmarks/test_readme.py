@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import load, overload, rollout, scaling
+from benchmarks import cluster, cluster_load, load, overload, rollout, scaling
 from benchmarks.cascade_checks import checks_of
 from benchmarks.load_stack import Ran
 from benchmarks.marked_text import part_of
@@ -53,6 +53,13 @@ def rollout_figures() -> dict[str, Any]:
     return {"replicas": 2, "first_page_s": 4.96, "unclean_exits": 0, **rollout.figures_of(pages, [FIRST, SECOND])}
 
 
+def cluster_figures() -> dict[str, Any]:
+    second = {"at": 0.0, "took_ms": [20.0] * 200, "not_full": 0, "degraded": {"rank: gone": 1}, "failed": {}}
+    first, again = {"first_page_s": 60.0, "training_s": 50.0}, {"first_page_s": 18.27}
+    figures = {"server": "v1.33.1", "first_time": first, "again": again, "deleted": {"left": []}}
+    return {**figures, "rolling": cluster_load.figures_of([second])}
+
+
 def recorded(cascade_ms: float = 4.4) -> dict[str, tuple[Mapping[str, Any], list[Check]]]:
     """Figures and checks of every benchmark."""
     cascade = cascade_figures(cascade_ms, 0)
@@ -63,6 +70,7 @@ def recorded(cascade_ms: float = 4.4) -> dict[str, tuple[Mapping[str, Any], list
         "overload": (overload_figures(), overload.checks_of(overload_figures())),
         "telemetry": (telemetry_figures(), []),
         "rollout": (rollout_figures(), rollout._checks(rollout_figures())),
+        "cluster": (cluster_figures(), cluster.checks_of(cluster_figures())),
     }
 
 
@@ -92,6 +100,8 @@ def test_every_result_has_its_sentence(tmp_path: Path) -> None:
         "serves 93% of what it serves at capacity, per core that the client leaves, with a 99th percentile of 700 ms",
         "traces of 1% of the requests, take 2.1% of the throughput (median; turns from -0.5% to 4.0%)",
         "2 replacements in all, 0 of 3 pages failed and 1 lacked a stage. From nothing to the first whole page it took 5.0 s",
+        "On a cluster of one node (Kubernetes 1.33.1) it takes 18 s from `kubectl apply` to the first whole page, training",
+        "while every Deployment was restarted, 0 of 200 pages failed and 1 lacked a stage",
     ):
         assert sentence in text
     for name in SENTENCES:
