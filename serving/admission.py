@@ -25,6 +25,7 @@ from serving.telemetry import Measure, Reading, Telemetry
 
 _ABOUT_ALL = 0.95  # of its time: a call cancelled after that ran late; before, its caller lost interest
 LOW_LATER_S = 0.2
+LOW_SHARE = 0.75  # of the queue: what calls of low priority may fill
 _HALF_LIFE_S = 1.0  # of the memory of who came and who was sent away
 _HOPELESS = 0.5  # share of calls sent away from which on a retry would only add to the load
 _SHORTEST_PUSHBACK_MS = 20
@@ -45,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 
 class Priority(Enum):
-    """LOW queues as if it had come LOW_LATER_S later: it is overtaken, but not for ever. It may fill only half of the queue, so
-    that it is rarely let in just to be sent away again."""
+    """LOW queues as if it had come LOW_LATER_S later: it is overtaken, but not for ever. It may not fill all of the queue, so that
+    it is rarely let in just to be sent away again."""
 
     HIGH = auto()
     LOW = auto()
@@ -180,7 +181,7 @@ class Door:
         return wait_s <= self._bounds.wait_share * left_s and wait_s + self._limit.usual_s <= left_s
 
     def _make_room(self, priority: Priority, left_s: float) -> None:
-        room = self._bounds.length if priority is Priority.HIGH else self._bounds.length // 2
+        room = self._bounds.length if priority is Priority.HIGH else int(LOW_SHARE * self._bounds.length)
         if len(self._queue) < room:
             return
         lower = [other for other in self._queue if other.priority is Priority.LOW and priority is Priority.HIGH]

@@ -115,11 +115,11 @@ async def test_a_full_queue_sheds_the_newest_of_the_lowest_priority() -> None:
     assert [call.error() for call in (first, second, third, fourth)] == [None] * 4
 
 
-async def test_low_may_fill_only_half_of_the_queue() -> None:
+async def test_low_may_not_fill_the_last_quarter_of_the_queue() -> None:
     door, _ = fixed(queue=4)
-    made = await calls(door, HIGH, LOW, LOW, LOW)
-    assert "2 calls are waiting" in str(shed(made[3]))
-    assert door.waiting == 2
+    made = await calls(door, HIGH, LOW, LOW, LOW, LOW)
+    assert "3 calls are waiting" in str(shed(made[4]))
+    assert door.waiting == 3
 
 
 async def test_without_a_queue_what_is_beyond_the_limit_is_shed() -> None:
