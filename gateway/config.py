@@ -79,7 +79,7 @@ class GatewayConfig(ServiceConfig):
     deadline_s: Seconds = 1.0  # for callers without one, and the most that a caller gets
     # A page spends its time in four stages, one after the other, and shares their calls with pages that are there when it comes.
     limit_floor: int = Field(default=8, ge=1)
-    queue_wait_share: Share = 0.3  # what a page waits for its turn, its stages lack
+    queue_wait_share: Share = 0.5  # what a page waits for its turn, its stages lack
     page_reserve: Share = 0.05  # of the deadline, kept from the stages: for making, remembering and sending the page
     state_timeout_s: Seconds = 0.1  # for one read or write of user state
     feedback_durability: Durability = (

@@ -13,7 +13,7 @@ _SERVICE_CONFIG = json.dumps(
             {
                 "name": [{"service": "explore.v1.ExploreService"}, {"service": "explore.v1.FeedbackService"}],
                 "retryPolicy": {
-                    "maxAttempts": 3,
+                    "maxAttempts": 5,  # the most that gRPC takes
                     "initialBackoff": "0.02s",
                     "maxBackoff": "0.1s",
                     "backoffMultiplier": 2,

@@ -25,8 +25,12 @@ from serving.telemetry import Measure, Reading, Telemetry
 
 _ABOUT_ALL = 0.95  # of its time: a call cancelled after that ran late; before, its caller lost interest
 LOW_LATER_S = 0.2
+LOW_SHARE, LOW_SHARE_OVERLOADED = (
+    0.75,
+    0.5,
+)  # of the queue: what calls of low priority may fill, and under lasting overload
 _HALF_LIFE_S = 1.0  # of the memory of who came and who was sent away
-_HOPELESS = 0.5  # share of calls sent away from which on a retry would only add to the load
+_HOPELESS = 0.5  # share of calls sent away from which on overload is no burst: a retry would only add to it
 _SHORTEST_PUSHBACK_MS = 20
 _QUIET_S = 10.0  # without a shed call, after which the next one is news again
 DO_NOT_RETRY = -1
@@ -45,8 +49,8 @@ _log = logging.getLogger(__name__)
 
 
 class Priority(Enum):
-    """LOW queues as if it had come LOW_LATER_S later: it is overtaken, but not for ever. It may fill only half of the queue, so
-    that it is rarely let in just to be sent away again."""
+    """LOW queues as if it had come LOW_LATER_S later: it is overtaken, but not for ever. It may not fill all of the queue, and
+    less of it under lasting overload, so that it is rarely let in just to be sent away again."""
 
     HIGH = auto()
     LOW = auto()
@@ -180,7 +184,9 @@ class Door:
         return wait_s <= self._bounds.wait_share * left_s and wait_s + self._limit.usual_s <= left_s
 
     def _make_room(self, priority: Priority, left_s: float) -> None:
-        room = self._bounds.length if priority is Priority.HIGH else self._bounds.length // 2
+        room = self._bounds.length
+        if priority is Priority.LOW:
+            room = int(room * (LOW_SHARE_OVERLOADED if self._tally.overloaded() else LOW_SHARE))
         if len(self._queue) < room:
             return
         lower = [other for other in self._queue if other.priority is Priority.LOW and priority is Priority.HIGH]
@@ -223,7 +229,7 @@ class Door:
         That may be later than it could have waited here: a place in the queue is given to calls that nearly surely make it.
         """
         wait_s = self.expected_wait_s(len(self._queue))
-        if self._tally.shed_share() > _HOPELESS or wait_s + self._limit.usual_s > left_s:
+        if self._tally.overloaded() or wait_s + self._limit.usual_s > left_s:
             return DO_NOT_RETRY
         return max(round(wait_s * 1e3), _SHORTEST_PUSHBACK_MS)
 
@@ -260,8 +266,9 @@ class _Tally:
     def was_shed(self) -> None:
         self._shed += 1
 
-    def shed_share(self) -> float:
-        return self._shed / self._came if self._came > 0 else 0.0
+    def overloaded(self) -> bool:
+        """Whether overload is lasting."""
+        return self._shed > _HOPELESS * self._came
 
     def _age(self) -> None:
         now = self._now()

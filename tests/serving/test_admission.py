@@ -115,11 +115,24 @@ async def test_a_full_queue_sheds_the_newest_of_the_lowest_priority() -> None:
     assert [call.error() for call in (first, second, third, fourth)] == [None] * 4
 
 
-async def test_low_may_fill_only_half_of_the_queue() -> None:
+async def test_low_may_not_fill_the_last_quarter_of_the_queue() -> None:
     door, _ = fixed(queue=4)
-    made = await calls(door, HIGH, LOW, LOW, LOW)
-    assert "2 calls are waiting" in str(shed(made[3]))
-    assert door.waiting == 2
+    made = await calls(door, HIGH, LOW, LOW, LOW, LOW)
+    assert "3 calls are waiting" in str(shed(made[4]))
+    assert door.waiting == 3
+
+
+async def test_under_lasting_overload_low_may_fill_only_half_of_the_queue() -> None:
+    door, _ = fixed(queue=4)
+    running, *waiting = await calls(door, HIGH, HIGH, HIGH, HIGH, HIGH)
+    for sent_away in await calls(door, *[HIGH] * 10):
+        shed(sent_away)
+    for call in (running, *waiting[:2]):
+        await call.end()
+    assert door.waiting == 1
+    first, second = await calls(door, LOW, LOW)
+    assert (first.error(), door.waiting) == (None, 2)
+    assert "2 calls are waiting" in str(shed(second))
 
 
 async def test_without_a_queue_what_is_beyond_the_limit_is_shed() -> None:
