@@ -1,7 +1,8 @@
 """What does a stack need to serve so many pages? Costs of a page, measured; what the queues add, simulated; the rest is arithmetic.
 
 Measures CPU per page of each process, calls alone and joined, bytes of every hop, and memory per media. A simulation of the queues
-(benchmarks/queueing.py) predicts p50 and p99 at 50 and 80 % of saturation, and locust says how far off it is.
+(benchmarks/queueing.py) predicts p50 and p99 at 50 and 80 % of saturation, and locust says how far off it is. A shared machine may
+have another speed by then, so lone pages are asked for again around each of locust's runs, and say how much slower it is.
 `python -m benchmarks.capacity [--quick] [--home HOME]`
 `python -m benchmarks.capacity --write-doc` puts the figures of the last full run into docs/capacity.md
 """
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,9 @@ import yaml
 
 from benchmarks.capacity_doc import tables_of, write_doc
 from benchmarks.capacity_memory import measured_memory
-from benchmarks.capacity_model import by_utilisation, line_of, predicted_ms
+from benchmarks.capacity_model import at_pace, by_utilisation, line_of, predicted_ms
 from benchmarks.capacity_plan import Assumptions
-from benchmarks.capacity_stages import Costs, measured_costs
+from benchmarks.capacity_stages import Costs, lone_cpu_ms, measured_costs
 from benchmarks.homes import trained_home
 from benchmarks.load_stack import Locust, Ran, planned, started, users_file
 from benchmarks.report import RESULTS, TABLES, Check, Result, at_most, command_line, finish
@@ -85,7 +87,7 @@ def _measured(workspace: Workspace, scratch: Path, size: Size) -> dict[str, Any]
             memory = measured_memory(
                 planned(workspace, scratch / "media", running.ports), scratch / "media", size.media
             )
-        loads = _loaded(workspace, running, scratch, size, progress)
+        loads = _loaded(workspace, running, scratch, size, progress, asking)
         with progress.step("simulating"):
             figures = _simulated(costs, loads, size)
     calls = {name: [cost.request_bytes, cost.response_bytes] for name, cost in costs.stages.items()}
@@ -93,10 +95,19 @@ def _measured(workspace: Workspace, scratch: Path, size: Size) -> dict[str, Any]
     return {**figures, "costs": asdict(costs), "memory": memory, "bytes": calls}
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """Saturation in pages a second, and by share of it a run and what a lone page cost around it, in ms of CPU."""
+
+    saturation: int
+    runs: dict[float, Ran]
+    lone_cpu_ms: dict[float, float]
+
+
 def _loaded(
-    workspace: Workspace, running: RunningStack, scratch: Path, size: Size, progress: Steps
-) -> tuple[int, dict[float, Ran]]:
-    """Saturation in pages a second, and a run at each share of it. Only pages are asked for, since only they are simulated."""
+    workspace: Workspace, running: RunningStack, scratch: Path, size: Size, progress: Steps, asking: Sequence[str]
+) -> Loaded:
+    """Only pages are asked for, since only they are simulated."""
     traffic = scratch / "pages.yaml"
     table = yaml.safe_load(DEFAULT_TRAFFIC.read_text("utf-8"))
     traffic.write_text(yaml.safe_dump({**table, "requests": {"open": 0.7, "page_on": 0.3}}), "utf-8")
@@ -107,29 +118,32 @@ def _loaded(
     saturation = int(found.verdict["saturation"])
     if not saturation:
         raise RuntimeError(f"the stack holds no rate: {found.verdict}")
-    runs = {}
+    found_runs, lone = dict[float, Ran](), dict[float, float]()
     for share in SHARES:
         rate = max(int(share * saturation), 1)
         with progress.step(f"{rate} pages/s"):
-            runs[share] = locust.run(size.run_s, *pages, "--rate", str(rate))
-    return saturation, runs
+            before = lone_cpu_ms(running, asking[: size.recorded])
+            found_runs[share] = locust.run(size.run_s, *pages, "--rate", str(rate))
+            lone[share] = (before + lone_cpu_ms(running, asking[: size.recorded])) / 2
+    return Loaded(saturation, found_runs, lone)
 
 
-def _simulated(costs: Costs, loads: tuple[int, dict[float, Ran]], size: Size) -> dict[str, Any]:
-    saturation, runs = loads
-    low, high = (runs[share] for share in SHARES)
+def _simulated(costs: Costs, loads: Loaded, size: Size) -> dict[str, Any]:
+    low, high = (loads.runs[share] for share in SHARES)
     line = line_of(costs, _client_ms(low, high))
+    lone_ms = sum(stage.cpu_ms for stage in costs.stages.values())
     rows = []
-    for share, ran in runs.items():
+    for share, ran in loads.runs.items():
         found = ran.verdict["figures"]
-        rate = found["requests"] / ran.seconds
-        predicted = predicted_ms(line, rate, size.simulated, cores=len(os.sched_getaffinity(0)))
+        rate, pace = found["requests"] / ran.seconds, loads.lone_cpu_ms[share] / lone_ms
+        predicted = predicted_ms(at_pace(line, pace), rate, size.simulated, cores=len(os.sched_getaffinity(0)))
         measured = {"p50": found["page_p50_ms"], "p99": found["page_p99_ms"]}
         error = {at: predicted[at] / measured[at] - 1 for at in measured}
-        rows.append({"share": share, "rate": rate, "measured": measured, "simulated": predicted, "error": error})
+        row = {"share": share, "rate": rate, "pace": pace, "measured": measured, "simulated": predicted, "error": error}
+        rows.append(row)
     cpu_ms = {name: used_s * 1e3 / high.verdict["figures"]["pages_full"] for name, used_s in high.cpu_s.items()}
     return {
-        "saturation": saturation,
+        "saturation": loads.saturation,
         "client_ms": _client_ms(low, high),
         "cpu_ms_at_load": cpu_ms,
         "load": rows,

@@ -116,8 +116,9 @@ def _simulation(figures: Mapping[str, Any]) -> Rows:
     for row in figures["load"]:
         for at in ("p50", "p99"):
             numbers = (f"{row['measured'][at]:.0f}", f"{row['simulated'][at]:.0f}", f"{row['error'][at]:+.0%}")
-            rows.append([f"{row['share']:.0%} of saturation", f"{row['rate']:.1f}", at, *numbers])
-    columns = ("load", "pages/s", "", "ms, locust", "ms, simulated", "error")
+            load = (f"{row['share']:.0%} of saturation", f"{row['rate']:.1f}", f"{row['pace']:.2f}")
+            rows.append([*load, at, *numbers])
+    columns = ("load", "pages/s", "a lone page's CPU, to before", "", "ms, locust", "ms, simulated", "error")
     return Rows("The simulation, held against locust on one machine", columns, rows)
 
 

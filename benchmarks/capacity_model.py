@@ -35,6 +35,14 @@ def line_of(costs: Costs, client_ms: float) -> Line:
     return Line(stations, visits, max(float(np.mean(costs.page_ms)) - busy_ms, 0.0) / 1e3)
 
 
+def at_pace(line: Line, pace: float) -> Line:
+    """The same line on a machine that takes `pace` times as long; the client's work is left as it is, measured under load."""
+    visits = [
+        visit if visit.station == CLIENT else replace(visit, work_s_S=visit.work_s_S * pace) for visit in line.visits
+    ]
+    return replace(line, visits=visits, delay_s=line.delay_s * pace)
+
+
 def predicted_ms(line: Line, rate: float, pages: int, cores: int | None) -> dict[str, float]:
     """p50 and p99 at so many pages a second."""
     rng = np.random.default_rng(SEED)

@@ -166,6 +166,17 @@ def measured_costs(
     return Costs(len(users), np.quantile(walls[1:], _QUANTILES).tolist(), stages, sent, received)
 
 
+def lone_cpu_ms(running: RunningStack, users: Sequence[str]) -> float:
+    """CPU of all processes for a page, asked for one by one: how fast the machine is now."""
+    with grpc.insecure_channel(running.ports.address("gateway"), _LIMIT) as channel:
+        ask = ExploreServiceStub(channel).GetFeed
+        ask(GetFeedRequest(user_id=users[0]), timeout=_TIMEOUT_S)  # opens the channel
+        before = sum(cpu_s(running).values())
+        for user in users:
+            ask(GetFeedRequest(user_id=user), timeout=_TIMEOUT_S)
+        return (sum(cpu_s(running).values()) - before) * 1e3 / len(users)
+
+
 def _at_once(ask: Any, users: Sequence[str], cpu: Callable[[], float]) -> dict[int, float]:
     """Milliseconds of CPU per page, by how many are asked for at once."""
     found = {}

@@ -27,7 +27,14 @@ def result() -> dict[str, Any]:
         "bytes": {name: [1000.0, 500.0] for name in PROCESSES},
         "memory": {name: {"fixed_mb": 50.0, "mb_per_million": 300.0} for name in SERVICES},
         "load": [
-            {"share": 0.5, "rate": 20.0, "measured": times, "simulated": times, "error": {"p50": 0.0, "p99": -0.1}}
+            {
+                "share": 0.5,
+                "rate": 20.0,
+                "pace": 1.04,
+                "measured": times,
+                "simulated": times,
+                "error": {"p50": 0.0, "p99": -0.1},
+            }
         ],
         "by_utilisation": [{"utilisation": 0.6, **times}],
     }

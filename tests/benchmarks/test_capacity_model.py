@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.capacity_model import by_utilisation, line_of, predicted_ms
+from benchmarks.capacity_model import at_pace, by_utilisation, line_of, predicted_ms
 from benchmarks.capacity_stages import STAGES, Costs, StageCost
 
 WALL_MS = np.linspace(4, 8, 101).tolist()
@@ -24,6 +24,12 @@ def test_a_lone_page_takes_what_was_measured() -> None:
 
 def test_a_page_that_took_less_than_its_cpu_has_no_delay() -> None:
     assert line_of(costs(page_ms=20.0), client_ms=0.0).delay_s == 0.0
+
+
+def test_a_slower_machine_slows_all_but_the_client_that_was_measured_on_it() -> None:
+    line = line_of(costs(), client_ms=2.0)
+    assert at_pace(line, 1.5).lone_s() == pytest.approx(0.060 * 1.5 + 0.002)
+    assert line.lone_s() == pytest.approx(0.062)
 
 
 def test_calls_grow_with_their_size_as_measured() -> None:
