@@ -28,6 +28,7 @@ from features.context import concatenate, newest
 from features.dense import FINGERPRINT
 from features.schema import Stage
 from features.user_state import UserStateStore
+from features.valkey_trips import SharedTrips
 from gateway.config import GatewayConfig
 from gateway.feed import FeedItem, FeedRequest, Page, Standing
 from gateway.missed import Missed
@@ -77,7 +78,7 @@ class Floor:
         self._policy = PagePolicy(bundle.manifest.value_weights["default"], self._config.diversity)
         self._missed = Missed(open_items(bundle), self._config.missed_after_ms, self._config.missed_items)
         self._client = valkey.asyncio.from_url(valkey_url)
-        self._users = Users(UserStateStore(self._client), PATIENCE_S)
+        self._users = Users(UserStateStore(SharedTrips(self._client)), PATIENCE_S)
         self._thread = ThreadPoolExecutor(1, "stages") if in_thread else None
         self.seconds: dict[str, float] = {}
 

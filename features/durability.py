@@ -10,7 +10,8 @@ from typing import Any
 
 import valkey.exceptions
 
-from features.valkey_calls import AsyncValkey, Command
+from features.valkey_calls import Command, Pooled
+from features.valkey_trips import answers
 
 _FENCE: Command = ("SET", "explore:fence", "1")
 _WAIT: Command = (
@@ -42,7 +43,7 @@ class DurableWrites:
     the archive: this sends all of them to one server.
     """
 
-    client: AsyncValkey
+    client: Pooled
     durability: Durability = Durability.NONE
     timeout_s: float = 1.0  # for one round trip, the fsync included
 
@@ -67,28 +68,8 @@ class DurableWrites:
         return results
 
     async def _sent(self, *batches: Sequence[Command]) -> list[list[Any]]:
-        """The answers to each batch, sent when those to the one before are there; the errors of commands are among them."""
-        pool = self.client.connection_pool
         async with asyncio.timeout(self.timeout_s):
-            connection = await pool.get_connection("EVAL")
-            try:
-                return [await _answered(connection, batch) for batch in batches]
-            except BaseException:
-                await connection.disconnect(nowait=True)  # nobody else may read the answers that are still to come
-                raise
-            finally:
-                await pool.release(connection)
-
-
-async def _answered(connection: Any, commands: Sequence[Command]) -> list[Any]:
-    await connection.send_packed_command(connection.pack_commands(commands))
-    answers: list[Any] = []
-    for _ in commands:
-        try:
-            answers.append(await connection.read_response())
-        except valkey.exceptions.ResponseError as error:
-            answers.append(error)
-    return answers
+            return await answers(self.client, *batches)
 
 
 def _raise_first(results: Sequence[Any]) -> None:

@@ -16,5 +16,9 @@ class AsyncValkey(Protocol):
 
     def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Any: ...
 
+
+class Pooled(Protocol):
+    """A client of which one connection at a time can be had, for commands that must stay together."""
+
     @property
     def connection_pool(self) -> Any: ...

@@ -18,6 +18,7 @@ from features.durability import DurableWrites
 from features.event_journal import EventJournal
 from features.schema import Stage
 from features.user_state import UserStateStore
+from features.valkey_trips import SharedTrips
 from gateway.admission import GatewayCalls
 from gateway.clients import ClientGate
 from gateway.clock import Clock, clock_from, wall_clock
@@ -70,7 +71,7 @@ class Gateway:
     def __init__(self, config: GatewayConfig, telemetry: Telemetry, open_channel: OpenChannel) -> None:
         self._config, self._telemetry, self._open_channel = config, telemetry, open_channel
         self._valkey = open_client(config.state_url)
-        self._store = UserStateStore(self._valkey, config.exposure_memory_s)
+        self._store = UserStateStore(SharedTrips(self._valkey), config.exposure_memory_s)
         writes = DurableWrites(self._valkey, config.feedback_durability, config.feedback_timeout_s)
         self._journal = EventJournal(writes, config.event_archive_events)
         self._pipelines = Holder[Pipeline](config.bundle_pin_s)
