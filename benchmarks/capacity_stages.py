@@ -28,7 +28,7 @@ from protos.explore.v1.feed_pb2 import GetFeedRequest
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 from protos.explore.v1.ranking_pb2 import RankRequest
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest
-from serving.wire import RankAsk, decode_candidates
+from serving.wire import RankAsk, RetrieveAsk, decode_candidates
 from serving.wire.joining import RankJoining, RetrieveJoining
 
 STAGES = SERVICES[:-1]  # without the gateway
@@ -216,8 +216,11 @@ def _replayed(running: RunningStack, name: str, calls: list[tuple[bytes, int]], 
 
 
 def _joined_retrieve(requests: Sequence[bytes]) -> bytes:
-    joined = RetrieveJoining().join([RetrieveRequest.FromString(request) for request in requests])
-    return joined.SerializeToString()
+    asks = [
+        RetrieveAsk(message.users, message.counts, message.queries, message.request_id, message.bundle_version)
+        for message in map(RetrieveRequest.FromString, requests)
+    ]
+    return RetrieveJoining().join(asks).message().SerializeToString()
 
 
 def _joined_rank(requests: Sequence[bytes]) -> bytes:

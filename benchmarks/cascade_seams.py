@@ -42,7 +42,8 @@ _GATEWAY = (
 _WIRE = (
     ("serving.wire.ranking", "RankAsk.message", COLUMNS),
     ("serving.wire.ranking", "RankAsk.answer", COLUMNS),
-    ("gateway.shards", "decode_retrieve_response", COLUMNS),
+    ("serving.wire.retrieval", "RetrieveAsk.message", COLUMNS),
+    ("serving.wire.retrieval", "RetrieveAsk.answer", COLUMNS),
     ("gateway.users", "encode_contexts", COLUMNS),
     ("gateway.servicer", "parse", COLUMNS),
     ("gateway.servicer", "respond", COLUMNS),
@@ -160,7 +161,7 @@ def _watch_messages(watch: Stopwatch) -> None:
 
 def _watch_waiting(watch: Stopwatch) -> None:
     """Calls as the gateway sees them and as the stages do, and how long work stood before the worker."""
-    from serving.channels import RankCalls, RetrievalClient
+    from serving.channels import RankCalls, RetrieveCalls
     from serving.worker import Worker
 
     def called(ask: Any, in_stage_us: Callable[[Any], int]) -> Any:
@@ -175,8 +176,8 @@ def _watch_waiting(watch: Stopwatch) -> None:
         return measured
 
     RankCalls.rank = called(RankCalls.rank, lambda response: response.timing.total_us)  # type: ignore[method-assign]
-    RetrievalClient.retrieve = called(  # type: ignore[method-assign]
-        RetrievalClient.retrieve, lambda response: response.elapsed_us
+    RetrieveCalls.retrieve = called(  # type: ignore[method-assign]
+        RetrieveCalls.retrieve, lambda response: response.elapsed_us
     )
     run_within = Worker.run_within
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 
 from features.shards import Shard
 from gateway.merging import Merged, merged
-from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse, SourceReport
+from protos.explore.v1.retrieval_pb2 import SourceReport
 from serving.channels import RetrievalClient
 from serving.columns import CandidateColumns, Lists
 from serving.errors import CallError, StageContractViolation, StageFailed
-from serving.wire import decode_lists, decode_retrieve_response
+from serving.wire import RetrieveAsk
 
 
 @dataclass(frozen=True)
@@ -43,39 +43,37 @@ class Retrieval:
     def __init__(self, clients: Sequence[RetrievalClient]) -> None:
         self._clients = clients
 
-    async def find(self, request: RetrieveRequest, stage: str, timeout_s: float) -> Found:
+    async def find(self, ask: RetrieveAsk, stage: str, timeout_s: float) -> Found:
         """Candidates for the one user of the request. Raises CallError if no shard answers, or if the query is refused."""
-        keep, version = request.counts[0], request.bundle_version
         if len(self._clients) == 1:
-            response = await self._clients[0].retrieve(request, timeout_s)
-            candidates = decode_retrieve_response(response, stage, [keep], version)
-            return Found(candidates, response.reports[0].sources)
-        request.unmixed = True
-        asked = (self._ask(number, request, stage, timeout_s) for number in range(len(self._clients)))
+            found = await self._clients[0].retrieve(ask, timeout_s)
+            return Found(found.candidates, found.reports[0].sources)
+        asked = (self._ask(number, ask, timeout_s) for number in range(len(self._clients)))
         answers = _of_one_query(await asyncio.gather(*asked), stage)
         lost = tuple(answer for answer in answers if isinstance(answer, Lost))
-        if request.queries:
+        if ask.queries:
             _raise_refusal(lost)
         parts = [answer for answer in answers if isinstance(answer, _Part)]
         if not parts:
             raise lost[0].error
-        found = merged([part.lists for part in parts], keep)
-        return Found(found.candidates, _reports(parts, found), lost)
+        whole = merged([part.lists for part in parts], ask.counts[0])
+        return Found(whole.candidates, _reports(parts, whole), lost)
 
-    async def _ask(self, number: int, request: RetrieveRequest, stage: str, timeout_s: float) -> _Part | Lost:
+    async def _ask(self, number: int, ask: RetrieveAsk, timeout_s: float) -> _Part | Lost:
         shard = Shard(number, len(self._clients))
         try:
-            response = await self._clients[number].retrieve(request, timeout_s)
-            return _Part(shard, decode_lists(response, stage, 1, shard, request.bundle_version), response)
+            sourced = await self._clients[number].retrieve(replace(ask, shard=shard), timeout_s)
         except CallError as error:
             return Lost(shard, error)
+        assert sourced.lists is not None  # as one of several shards was asked
+        return _Part(shard, sourced.lists, sourced.reports[0].sources)
 
 
 @dataclass(frozen=True)
 class _Part:
     shard: Shard
     lists: Lists
-    response: RetrieveResponse
+    sources: Sequence[SourceReport]
 
     def query(self) -> object:
         """What must be the same for answers that are merged."""
@@ -108,7 +106,7 @@ def _reports(parts: Sequence[_Part], found: Merged) -> list[SourceReport]:
     columns = found.candidates
     reports = []
     for s, source in enumerate(columns.sources):
-        of_shards = [part.response.reports[0].sources[s] for part in parts]
+        of_shards = [part.sources[s] for part in parts]
         dropped: dict[str, int] = {}
         for report in of_shards:
             for reason, count in report.dropped.items():

@@ -16,12 +16,11 @@ from gateway.feed import FeedRequest, Reason, Standing
 from gateway.shards import Retrieval
 from gateway.trace import Trace
 from gateway.users import FeedUser
-from protos.explore.v1.retrieval_pb2 import RetrieveRequest
 from serving.channels import RankingClient
 from serving.columns import CandidateColumns
 from serving.deadline import Budget
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, NotReady, StageFailed, Unavailable
-from serving.wire import RankAsk
+from serving.wire import RankAsk, RetrieveAsk
 
 RETRIEVAL = "retrieval"
 
@@ -75,15 +74,14 @@ class SourcingStage:
             return await self._retrieve(call, "")
 
     async def _retrieve(self, call: Call, query: str) -> CandidateColumns:
-        keep = self._plan.keep
-        request = RetrieveRequest(
-            request_id=call.request.request_id,
+        ask = RetrieveAsk(
             users=call.user.messages_for_sourcing(self._plan.history),
-            counts=[keep],
+            counts=[self._plan.keep],
+            queries=[query] if query else (),
+            request_id=call.request.request_id,
             bundle_version=call.bundle_version,
-            queries=[query] if query else [],
         )
-        found = await self._retrieval.find(request, RETRIEVAL, call.budget.share(self._plan.share))
+        found = await self._retrieval.find(ask, RETRIEVAL, call.budget.share(self._plan.share))
         for lost in found.lost:
             # A version that is not held makes the gateway look again who holds it.
             reason = Reason.BUNDLE_NOT_HELD if isinstance(lost.error, BundleNotHeld) else Reason.PARTIAL

@@ -23,7 +23,7 @@ from serving.coalescing import BatchCounts, Coalescer, Joining
 from serving.columns import Ranked
 from serving.replicas import Replicas
 from serving.tls import TlsDirectory
-from serving.wire import RankAsk
+from serving.wire import RankAsk, RetrieveAsk, Sourced
 from serving.wire.joining import RankJoining, RetrieveJoining
 
 Request = TypeVar("Request")
@@ -131,19 +131,34 @@ class StageConnection:
         return max(self.replicas.usable(), 1) * self.policy.calls_per_endpoint
 
 
-class RetrievalClient:
-    """Calls RetrievalService, over replicas or over a single channel; somebody else closes them."""
+class RetrieveCalls:
+    """Calls RetrievalService with messages, over replicas or over a single channel: nothing is shared, and nothing checked."""
 
     def __init__(self, via: Via, stage: str = "retrieval") -> None:
         self.stage = stage
-        send: Ask[retrieval_pb2.RetrieveRequest, retrieval_pb2.RetrieveResponse] = _sender(via, stage, _retrieve)
-        self._ask = via.shared(send, RetrieveJoining()) if isinstance(via, StageConnection) else send
+        self._send: Ask[retrieval_pb2.RetrieveRequest, retrieval_pb2.RetrieveResponse] = _sender(via, stage, _retrieve)
 
     async def retrieve(
         self, request: retrieval_pb2.RetrieveRequest, timeout_s: float
     ) -> retrieval_pb2.RetrieveResponse:
-        """The answer, unchecked (`wire.decode_retrieve_response` checks it). Raises CallError."""
-        return await self._ask(request, timeout_s)
+        """The answer to one message. Raises CallError."""
+        return await self._send(request, timeout_s)
+
+
+class RetrievalClient:
+    """Asks retrieval, or one of its shards, over replicas or over a single channel; somebody else closes them."""
+
+    def __init__(self, via: Via, stage: str = "retrieval") -> None:
+        self.stage = stage
+        self._calls = RetrieveCalls(via, stage)
+        self._ask = via.shared(self._send, RetrieveJoining()) if isinstance(via, StageConnection) else self._send
+
+    async def retrieve(self, ask: RetrieveAsk, timeout_s: float) -> Sourced:
+        """The answer, checked. Raises CallError; StageContractViolation for one that cannot be an answer to this."""
+        return await self._ask(ask, timeout_s)
+
+    async def _send(self, ask: RetrieveAsk, timeout_s: float) -> Sourced:
+        return ask.answer(await self._calls.retrieve(ask.message(), timeout_s), self.stage)
 
 
 class RankCalls:

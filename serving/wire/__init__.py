@@ -9,13 +9,22 @@ from serving.wire.ranking import (
     encode_rank_request,
     encode_rank_response,
 )
-from serving.wire.retrieval import RetrieveBatch, decode_lists, decode_retrieve_request, decode_retrieve_response
+from serving.wire.retrieval import (
+    RetrieveAsk,
+    RetrieveBatch,
+    Sourced,
+    decode_lists,
+    decode_retrieve_request,
+    decode_retrieve_response,
+)
 from serving.wire.unmixed import encode_unmixed
 
 __all__ = [
     "RankAsk",
+    "RetrieveAsk",
     "RetrieveBatch",
     "SeenMedia",
+    "Sourced",
     "decode_candidates",
     "decode_contexts",
     "decode_lists",

@@ -1,6 +1,8 @@
 """Several requests as one and its answer as theirs, as if each had been sent alone.
 
-Only requests whose columns have the lengths that their offsets say are joined: a broken one cannot shift its neighbours' rows.
+They are joined before they are messages and parted after their answer was checked, so that a call is written, read and checked once
+for all of its users. Only requests whose columns have the lengths that their offsets say are joined: a broken one cannot shift its
+neighbours' rows.
 """
 
 from __future__ import annotations
@@ -11,17 +13,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from protos.explore.v1.candidates_pb2 import Candidates
-from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
-from serving.columns import CandidateColumns, Ranked
-from serving.errors import InvalidArgument
+from serving.columns import CandidateColumns, Lists, Ranked
 from serving.wire.candidates import MAX_SOURCES
-from serving.wire.columns import answer_of, check_length, decode_offsets
 from serving.wire.ranking import RankAsk
+from serving.wire.retrieval import RetrieveAsk, Sourced
 
-_WIDTHS = {"media_id": 8, "author_id": 8, "seed_account_id": 8, "source_index": 1, "score": 4}  # bytes per row
-_UNMIXED_WIDTHS = {"list_index": 1, "key": 8, "group": 8}
-_ROW = sum(_WIDTHS.values())
+_ROW = 8 + 8 + 8 + 1 + 4  # bytes of a candidate on the wire
 _FIRST = np.zeros(1, dtype=np.int64)
 
 
@@ -30,8 +27,7 @@ class NotJoinable(Exception):
 
 
 class RankJoining:
-    """Rank requests, joined before they are messages and parted after their answer was checked, so that a call is written, read and
-    checked once for all of its users. `with_features` ones are not joined: their answers are large, and nobody waits for them."""
+    """Rank requests. `with_features` ones are not joined: their answers are large, and nobody waits for them."""
 
     def key(self, ask: RankAsk) -> Hashable | None:
         """Requests with the same key may share a call; None: it must go alone."""
@@ -80,40 +76,43 @@ class RankJoining:
 class RetrieveJoining:
     """Retrieve requests. Those of another query do not join: an answer names the sources of all its users' queries."""
 
-    def key(self, request: RetrieveRequest) -> Hashable | None:
+    def key(self, ask: RetrieveAsk) -> Hashable | None:
         """Requests with the same key may share a call; None: it must go alone."""
-        users, names = len(request.users), set(request.queries)
-        whole = 0 < users == len(request.counts) and len(request.queries) in {0, users}
-        return (request.bundle_version, request.unmixed, *(names or {""})) if whole and len(names) < 2 else None
+        users, names = len(ask.users), set(ask.queries)
+        whole = 0 < users == len(ask.counts) and len(ask.queries) in {0, users}
+        return (ask.bundle_version, ask.shard, *(names or {""})) if whole and len(names) < 2 else None
 
-    def users(self, request: RetrieveRequest) -> int:
+    def users(self, ask: RetrieveAsk) -> int:
         """How many users it carries."""
-        return len(request.users)
+        return len(ask.users)
 
-    def size(self, request: RetrieveRequest) -> int:
-        """How many bytes it takes."""
-        return request.ByteSize()
+    def size(self, ask: RetrieveAsk) -> int:
+        """About how many bytes it takes."""
+        return sum(user.ByteSize() for user in ask.users)
 
-    def join(self, requests: Sequence[RetrieveRequest]) -> RetrieveRequest:
+    def join(self, asks: Sequence[RetrieveAsk]) -> RetrieveAsk:
         """One request of all their users."""
-        joined = RetrieveRequest(
-            request_id=",".join(request.request_id for request in requests),
-            bundle_version=requests[0].bundle_version,
-            unmixed=requests[0].unmixed,
+        users = [user for ask in asks for user in ask.users]
+        query = next(iter(asks[0].queries), "")  # the same one for all, by their key
+        return RetrieveAsk(
+            users,
+            counts=[count for ask in asks for count in ask.counts],
+            queries=[query] * len(users) if query else (),
+            request_id=",".join(ask.request_id for ask in asks),
+            bundle_version=asks[0].bundle_version,
+            shard=asks[0].shard,
         )
-        for request in requests:
-            joined.users.extend(request.users)
-            joined.counts.extend(request.counts)
-        if any(requests[0].queries):  # the same one for all, by their key
-            joined.queries.extend([requests[0].queries[0]] * len(joined.users))
-        return joined
 
-    def part(
-        self, stage: str, response: RetrieveResponse, requests: Sequence[RetrieveRequest]
-    ) -> list[RetrieveResponse]:
-        """Everybody's own answer. Raises StageContractViolation if it is none to the joined request."""
-        with answer_of(stage):
-            return _part_retrieve(response, requests)
+    def part(self, stage: str, sourced: Sourced, asks: Sequence[RetrieveAsk]) -> list[Sourced]:
+        """Everybody's own answer, of one that was checked against the joined request."""
+        parts, first = list[Sourced](), 0
+        for ask in asks:
+            end = first + len(ask.users)
+            candidates, lists = _of_users(sourced.candidates, first, end), sourced.lists
+            own_lists = None if lists is None else _lists_of_users(lists, candidates, first, end)
+            parts.append(Sourced(candidates, sourced.reports[first:end], own_lists))
+            first = end
+        return parts
 
 
 def _join_candidates(parts: Sequence[CandidateColumns]) -> CandidateColumns:
@@ -142,44 +141,28 @@ def _renumbered(part: CandidateColumns, sources: tuple[str, ...]) -> NDArray[np.
     return np.array([number[name] for name in part.sources], dtype=np.uint8)[part.source_index_N]
 
 
-def _part_retrieve(response: RetrieveResponse, requests: Sequence[RetrieveRequest]) -> list[RetrieveResponse]:
-    candidates, users = response.candidates, sum(len(request.users) for request in requests)
-    offsets = decode_offsets(candidates.offsets, users, "candidates.offsets")
-    for name, width in _WIDTHS.items():
-        _check_bytes(getattr(candidates, name), int(offsets[-1]) * width, f"candidates.{name}")
-    check_length(response.reports, users, "reports")
-    for name, width in _UNMIXED_WIDTHS.items() if response.HasField("unmixed") else ():
-        if name != "group" or response.unmixed.group:
-            _check_bytes(getattr(response.unmixed, name), int(offsets[-1]) * width, f"unmixed.{name}")
-    _check_bytes(response.unmixed.goes_on, users * response.unmixed.lists, "unmixed.goes_on")
-    parts, user = [], 0
-    for request in requests:
-        own = offsets[user : user + len(request.users) + 1]
-        start, end = int(own[0]), int(own[-1])
-        part = RetrieveResponse(
-            candidates=Candidates(
-                offsets=(own - start).tolist(), sources=candidates.sources, source_paths=candidates.source_paths
-            ),
-            bundle_version=response.bundle_version,
-            reports=response.reports[user : user + len(request.users)],
-            elapsed_us=response.elapsed_us,
-            shard_index=response.shard_index,
-            shard_count=response.shard_count,
-        )
-        for name, width in _WIDTHS.items():
-            setattr(part.candidates, name, getattr(candidates, name)[start * width : end * width])
-        if response.HasField("unmixed"):
-            lists = response.unmixed.lists
-            part.unmixed.lists = lists
-            part.unmixed.recipe.CopyFrom(response.unmixed.recipe)
-            part.unmixed.goes_on = response.unmixed.goes_on[user * lists : (user + len(request.users)) * lists]
-            for name, width in _UNMIXED_WIDTHS.items():
-                setattr(part.unmixed, name, getattr(response.unmixed, name)[start * width : end * width])
-        parts.append(part)
-        user += len(request.users)
-    return parts
+def _of_users(columns: CandidateColumns, first: int, end: int) -> CandidateColumns:
+    own = columns.offsets[first : end + 1]
+    rows = slice(int(own[0]), int(own[-1]))
+    return CandidateColumns(
+        offsets=own - rows.start,
+        media_id_N=columns.media_id_N[rows],
+        author_id_N=columns.author_id_N[rows],
+        seed_account_id_N=columns.seed_account_id_N[rows],
+        source_index_N=columns.source_index_N[rows],
+        score_N=columns.score_N[rows],
+        sources=columns.sources,
+        source_paths=columns.source_paths,
+    )
 
 
-def _check_bytes(data: bytes, expected: int, field: str) -> None:
-    if len(data) != expected:
-        raise InvalidArgument(field, f"has {len(data)} bytes, expected {expected}")
+def _lists_of_users(lists: Lists, candidates: CandidateColumns, first: int, end: int) -> Lists:
+    rows = slice(*lists.candidates.offsets[[first, end]].tolist())
+    return Lists(
+        candidates,
+        list_N=lists.list_N[rows],
+        key_N=lists.key_N[rows],
+        group_N=lists.group_N[rows],
+        more_BL=lists.more_BL[first:end],
+        recipe=lists.recipe,
+    )

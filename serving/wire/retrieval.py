@@ -9,13 +9,54 @@ import numpy as np
 
 from features.context import UserContexts
 from features.shards import WHOLE, Shard
-from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse
+from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse, SourcingReport
+from protos.explore.v1.user_context_pb2 import UserContext
 from serving.columns import CandidateColumns, Int64, Lists
 from serving.errors import InvalidArgument
 from serving.wire.candidates import decode_candidates
 from serving.wire.columns import answer_of, check_length, check_rows, positive_B, repeated_in_a_user
 from serving.wire.contexts import SeenMedia, decode_contexts, decode_seen
 from serving.wire.unmixed import decode_unmixed
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """What retrieval found for B users, and what became of the media that its sources proposed. A shard finds lists."""
+
+    candidates: CandidateColumns
+    reports: Sequence[SourcingReport]
+    lists: Lists | None = None  # of a shard; `candidates` are their rows
+
+
+@dataclass(frozen=True)
+class RetrieveAsk:
+    """What retrieval is asked: users and counts have one entry per user, as have queries, unless all want the default one."""
+
+    users: Sequence[UserContext]
+    counts: Sequence[int]
+    queries: Sequence[str] = ()
+    request_id: str = ""
+    bundle_version: str = ""
+    shard: Shard = WHOLE  # one of several is asked for its lists, which the caller merges
+
+    def message(self) -> RetrieveRequest:
+        """As it goes over the wire."""
+        return RetrieveRequest(
+            request_id=self.request_id,
+            users=self.users,
+            counts=self.counts,
+            bundle_version=self.bundle_version,
+            queries=self.queries,
+            unmixed=self.shard != WHOLE,
+        )
+
+    def answer(self, response: RetrieveResponse, stage: str) -> Sourced:
+        """What retrieval answered, checked. Raises StageContractViolation as `decode_retrieve_response` and `decode_lists` do."""
+        if self.shard == WHOLE:
+            candidates = decode_retrieve_response(response, stage, self.counts, self.bundle_version)
+            return Sourced(candidates, response.reports)
+        lists = decode_lists(response, stage, len(self.users), self.shard, self.bundle_version)
+        return Sourced(lists.candidates, response.reports, lists)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import grpc
 import pytest
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
-from protos.explore.v1.retrieval_pb2 import RetrieveRequest
 from serving.call_policy import CallPolicy
 from serving.channels import RankCalls, RetrievalClient, open_channel
 from serving.errors import BundleNotHeld, CallError, DeadlineExceeded, Overloaded, StageFailed, Unavailable
 from serving.testing import serve
+from serving.wire import RetrieveAsk
 from tests.serving.doubles import answering
 from tests.serving.replicas import Replica, connected, hang, running
 
@@ -70,7 +70,7 @@ async def test_nobody_listening_is_unavailable() -> None:
         taken.bind(("127.0.0.1", 0))
         async with open_channel(f"127.0.0.1:{taken.getsockname()[1]}") as channel:
             with pytest.raises(Unavailable, match="retrieval is unavailable"):
-                await RetrievalClient(channel).retrieve(RetrieveRequest(), 5.0)
+                await RetrievalClient(channel).retrieve(RetrieveAsk([], []), 5.0)
 
 
 async def test_method_that_a_server_does_not_have_fails() -> None:
@@ -79,7 +79,7 @@ async def test_method_that_a_server_does_not_have_fails() -> None:
 
     async with serve(answering(answer)) as channel:
         with pytest.raises(StageFailed, match="UNIMPLEMENTED"):
-            await RetrievalClient(channel).retrieve(RetrieveRequest(), 5.0)
+            await RetrievalClient(channel).retrieve(RetrieveAsk([], []), 5.0)
 
 
 async def test_cancelling_the_caller_is_no_failure_of_the_stage() -> None:
@@ -117,4 +117,4 @@ async def test_a_client_that_goes_away_ends_the_calls_made_for_it(replicated: bo
 async def test_retrieval_is_called_over_replicas_too() -> None:
     async with running(Replica()) as address, connected(address, CallPolicy()) as connection:
         with pytest.raises(StageFailed, match="UNIMPLEMENTED"):
-            await RetrievalClient(connection).retrieve(RetrieveRequest(), 5.0)
+            await RetrievalClient(connection).retrieve(RetrieveAsk([], []), 5.0)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.actions import Action
+from features.shards import WHOLE, Shard
 from protos.explore.v1.candidates_pb2 import Candidates
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
 from protos.explore.v1.retrieval_pb2 import RetrieveRequest, RetrieveResponse, SourceReport, SourcingReport, Unmixed
@@ -25,14 +26,15 @@ from serving.scorer import Scorer
 from serving.telemetry import NoTelemetry
 from serving.wire import (
     RankAsk,
+    RetrieveAsk,
+    Sourced,
     decode_rank_request,
     decode_retrieve_request,
-    decode_retrieve_response,
     encode_candidates,
     encode_unmixed,
 )
 from serving.wire.joining import NotJoinable, RankJoining, RetrieveJoining
-from tests.serving.batches import candidates, rank_ask, same_answer, user
+from tests.serving.batches import rank_ask, same_answer, user
 from tests.serving.doubles import TasteScorer, Untimed
 
 RANK, RETRIEVE = RankJoining(), RetrieveJoining()
@@ -164,43 +166,64 @@ def test_a_request_whose_parallel_entries_differ_goes_alone(field: str) -> None:
     assert RANK.key(ask) == ""
     assert RANK.key(replace(ask, **{field: getattr(ask, field)[1:]})) is None
     assert RANK.key(rank_ask([])) is None
-    assert RETRIEVE.key(RetrieveRequest(users=[user()])) is None
+    assert RETRIEVE.key(RetrieveAsk([user()], [])) is None
 
 
 def test_a_request_is_about_as_large_as_its_message() -> None:
     ask = rank_ask([[1.0] * 500, [2.0] * 300])
     assert RANK.size(ask) == pytest.approx(ask.message().ByteSize(), rel=0.02)
+    of_retrieval = RetrieveAsk([user("ann", [(1, Action.LIKE, 5)] * 900), user("bob")], [500, 500], ["fresh", "fresh"])
+    assert RETRIEVE.size(of_retrieval) == pytest.approx(of_retrieval.message().ByteSize(), rel=0.02)
 
 
-def _retrieval(number: int, found: CandidateColumns) -> tuple[RetrieveRequest, RetrieveResponse]:
-    """A request, and what a service would answer to it."""
-    users = _users(found)
+def _retrieval(number: int, found: CandidateColumns, shard: Shard = WHOLE) -> RetrieveAsk:
+    """A request to which a service could answer these candidates."""
     counts = [max(count, 1) for count in np.diff(found.offsets).tolist()]
-    report = SourcingReport(sources=[SourceReport(source="a", proposed=number + 1, dropped={"seen": 1})])
-    return (
-        RetrieveRequest(request_id=f"r{number}", users=users, counts=counts, bundle_version="v1"),
-        RetrieveResponse(
-            candidates=encode_candidates(found), bundle_version="v1", reports=[report] * len(users), elapsed_us=7
-        ),
+    return RetrieveAsk(_users(found), counts, request_id=f"r{number}", bundle_version="v1", shard=shard)
+
+
+def _answer(number: int, found: CandidateColumns) -> RetrieveResponse:
+    report = SourcingReport(sources=[SourceReport(source=name, proposed=number + 1) for name in SOURCES])
+    return RetrieveResponse(
+        candidates=encode_candidates(found),
+        bundle_version="v1",
+        reports=[report] * (len(found.offsets) - 1),
+        elapsed_us=7,
     )
+
+
+def _joined(answers: Sequence[RetrieveResponse], parts: Sequence[CandidateColumns]) -> RetrieveResponse:
+    """What a service would answer to all of their requests as one."""
+    return RetrieveResponse(
+        candidates=encode_candidates(_concatenated(parts)),
+        bundle_version="v1",
+        reports=[report for answer in answers for report in answer.reports],
+        elapsed_us=7,
+    )
+
+
+def _same(mine: Sourced, theirs: Sourced) -> None:
+    assert encode_candidates(mine.candidates) == encode_candidates(theirs.candidates)
+    assert list(mine.reports) == list(theirs.reports)
+    assert (mine.lists is None) == (theirs.lists is None)
+    if mine.lists is not None and theirs.lists is not None:
+        assert mine.lists.candidates is mine.candidates
+        assert encode_unmixed(mine.lists) == encode_unmixed(theirs.lists)
 
 
 @given(parts())
 def test_shared_candidates_are_bit_for_bit_those_of_calls_alone(parts: list[CandidateColumns]) -> None:
     parts = [replace(part, sources=tuple(SOURCES), source_paths=()) for part in parts]  # a service has one program
-    requests, responses = zip(*(_retrieval(number, part) for number, part in enumerate(parts)), strict=True)
-    joined = RETRIEVE.join(requests)
-    assert len(decode_retrieve_request(joined).contexts) == sum(len(request.users) for request in requests)
-    shared = RetrieveResponse(
-        candidates=encode_candidates(_concatenated(parts)),
-        bundle_version="v1",
-        reports=[report for response in responses for report in response.reports],
-        elapsed_us=7,
-    )
-    parted = RETRIEVE.part("retrieval", shared, requests)
-    assert parted == list(responses)
-    for request, part in zip(requests, parted, strict=True):
-        decode_retrieve_response(part, "retrieval", list(request.counts), "v1")
+    asks = [_retrieval(number, part) for number, part in enumerate(parts)]
+    answers = [_answer(number, part) for number, part in enumerate(parts)]
+    joined = RETRIEVE.join(asks)
+    request = decode_retrieve_request(joined.message())
+    assert request.contexts.user_ids == tuple(each.user_id for ask in asks for each in ask.users)
+    assert request.count_B.tolist() == [count for ask in asks for count in ask.counts]
+    assert request.request_id == ",".join(ask.request_id for ask in asks)
+    shared = joined.answer(_joined(answers, parts), "retrieval")
+    for ask, answer, own in zip(asks, answers, RETRIEVE.part("retrieval", shared, asks), strict=True):
+        _same(own, ask.answer(answer, "retrieval"))
 
 
 @given(parts(), st.integers(1, 3))
@@ -208,36 +231,36 @@ def test_shared_lists_of_a_shard_are_bit_for_bit_those_of_calls_alone(
     parts: list[CandidateColumns], lists: int
 ) -> None:
     parts = [replace(part, sources=tuple(SOURCES), source_paths=()) for part in parts]
-    requests, responses = [], []
-    for number, part in enumerate(parts):
-        request, response = _retrieval(number, part)
-        request.unmixed, response.shard_index, response.shard_count = True, 1, 2
-        response.unmixed.CopyFrom(_unmixed(part, lists))
-        requests.append(request)
-        responses.append(response)
-    joined = RETRIEVE.join(requests)
-    assert joined.unmixed
-    assert RETRIEVE.key(requests[0]) != RETRIEVE.key(RetrieveRequest(users=[user()], counts=[5], bundle_version="v1"))
-    shared = RetrieveResponse(
-        candidates=encode_candidates(_concatenated(parts)),
-        bundle_version="v1",
-        reports=[report for response in responses for report in response.reports],
-        elapsed_us=7,
-        shard_index=1,
-        shard_count=2,
-        unmixed=Unmixed(
+    shard = Shard(1, 2)
+    asks = [_retrieval(number, part, shard) for number, part in enumerate(parts)]
+    answers = [_answer(number, part) for number, part in enumerate(parts)]
+    for answer, part in zip(answers, parts, strict=True):
+        answer.shard_index, answer.shard_count = shard.index, shard.count
+        answer.unmixed.CopyFrom(_unmixed(part, lists))
+    joined = RETRIEVE.join(asks)
+    assert joined.message().unmixed
+    response = _joined(answers, parts)
+    response.shard_index, response.shard_count = shard.index, shard.count
+    response.unmixed.CopyFrom(
+        Unmixed(
             lists=lists,
-            list_index=b"".join(response.unmixed.list_index for response in responses),
-            key=b"".join(response.unmixed.key for response in responses),
-            group=b"".join(response.unmixed.group for response in responses),
-            goes_on=b"".join(response.unmixed.goes_on for response in responses),
-            recipe=responses[0].unmixed.recipe,
-        ),
+            list_index=b"".join(answer.unmixed.list_index for answer in answers),
+            key=b"".join(answer.unmixed.key for answer in answers),
+            group=b"".join(answer.unmixed.group for answer in answers),
+            goes_on=b"".join(answer.unmixed.goes_on for answer in answers),
+            recipe=answers[0].unmixed.recipe,
+        )
     )
-    assert RETRIEVE.part("retrieval", shared, requests) == responses
-    shared.unmixed.key += b"\0"
-    with pytest.raises(StageContractViolation, match=r"unmixed\.key has"):
-        RETRIEVE.part("retrieval", shared, requests)
+    shared = joined.answer(response, "retrieval")
+    for ask, answer, own in zip(asks, answers, RETRIEVE.part("retrieval", shared, asks), strict=True):
+        _same(own, ask.answer(answer, "retrieval"))
+
+
+def test_a_shard_is_asked_for_lists_and_shares_no_call_with_the_whole() -> None:
+    whole = RetrieveAsk([user()], [5], bundle_version="v1")
+    shard = replace(whole, shard=Shard(1, 2))
+    assert (whole.message().unmixed, shard.message().unmixed) == (False, True)
+    assert len({RETRIEVE.key(whole), RETRIEVE.key(shard), RETRIEVE.key(replace(whole, shard=Shard(0, 2)))}) == 3
 
 
 def _unmixed(part: CandidateColumns, lists: int) -> Unmixed:
@@ -261,28 +284,23 @@ def _concatenated(parts: Sequence[CandidateColumns]) -> CandidateColumns:
 
 
 def test_only_requests_of_one_query_join_and_it_stays_theirs() -> None:
-    def request(*queries: str, users: int = 1) -> RetrieveRequest:
-        return RetrieveRequest(users=[user()] * users, counts=[5] * users, bundle_version="v1", queries=queries)
+    def ask(*queries: str, users: int = 1) -> RetrieveAsk:
+        return RetrieveAsk([user()] * users, [5] * users, queries, bundle_version="v1")
 
-    fresh = [request("fresh"), request("fresh", "fresh", users=2)]
-    assert RETRIEVE.key(fresh[0]) == RETRIEVE.key(fresh[1]) != RETRIEVE.key(request())
-    assert list(RETRIEVE.join(fresh).queries) == ["fresh"] * 3
-    assert RETRIEVE.key(request()) == RETRIEVE.key(request(""))
-    assert list(RETRIEVE.join([request(""), request()]).queries) == []
-    assert RETRIEVE.key(request("fresh", "", users=2)) is None
-    assert RETRIEVE.key(request("fresh", users=2)) is None
+    fresh = [ask("fresh"), ask("fresh", "fresh", users=2)]
+    assert RETRIEVE.key(fresh[0]) == RETRIEVE.key(fresh[1]) != RETRIEVE.key(ask())
+    assert RETRIEVE.join(fresh).message().queries == ["fresh"] * 3
+    assert RETRIEVE.key(ask()) == RETRIEVE.key(ask(""))
+    assert RETRIEVE.join([ask(""), ask()]).message().queries == []
+    assert RETRIEVE.key(ask("fresh", "", users=2)) is None
+    assert RETRIEVE.key(ask("fresh", users=2)) is None
 
 
-def test_candidates_of_fewer_users_or_reports_than_were_asked_for_are_a_breach_of_contract() -> None:
-    requests = [RetrieveRequest(users=[user()], counts=[5]), RetrieveRequest(users=[user()], counts=[5])]
-    answer = RetrieveResponse(candidates=encode_candidates(candidates([[1.0], [2.0]])), reports=[SourcingReport()])
-    with pytest.raises(StageContractViolation, match="reports has 1 entries"):
-        RETRIEVE.part("retrieval", answer, requests)
-    with pytest.raises(StageContractViolation, match=r"candidates\.offsets has 3 entries, expected 4"):
-        RETRIEVE.part("retrieval", answer, [*requests, requests[0]])
-    answer.candidates.score += b"\0"
-    with pytest.raises(StageContractViolation, match=r"candidates\.score has 9 bytes, expected 8"):
-        RETRIEVE.part("retrieval", answer, requests)
+def test_an_answer_to_fewer_users_than_were_asked_for_is_a_breach_of_contract() -> None:
+    joined = RETRIEVE.join([RetrieveAsk([user()], [5])] * 2)
+    alone = _columns(np.random.default_rng(1), [3], 2, with_paths=False)
+    with pytest.raises(StageContractViolation, match=r"candidates\.offsets has 2 entries, expected 3"):
+        joined.answer(RetrieveResponse(candidates=encode_candidates(alone), reports=[SourcingReport()]), "retrieval")
 
 
 def test_every_field_of_the_contract_is_joined_and_parted() -> None:
