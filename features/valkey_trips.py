@@ -38,9 +38,9 @@ async def _answered(connection: Any, commands: Sequence[Command]) -> list[Any]:
 class SharedTrips:
     """The calls of `AsyncValkey`; commands of one turn of the event loop share a round trip.
 
-    Pages that came in one call of a stage go on together, and each write to a socket and each turn for its answer costs more than
-    the commands in it. A command's error is its caller's alone; what breaks the connection is told to all of the trip. A trip
-    that everybody has given up is given up.
+    So pages that came in one call of a stage stay together on their way through Valkey and share the calls that follow, which is
+    what this gains: the commands cost as much as apart. A command's error is its caller's alone; what breaks the connection is
+    told to all of the trip. A trip that everybody has given up is given up.
     """
 
     def __init__(self, client: Pooled) -> None:
