@@ -43,7 +43,7 @@ from serving.server import ServerHandle, Service
 from serving.telemetry import MemoryTelemetry
 
 HOPS = 4  # of a page
-PAGE_CPU_MS = 34.8  # of all processes, for a lone caller, when the hop was recorded; benchmarks.cascade has today's
+PAGE_CPU_MS = 29.7  # of all processes, for a lone caller, when the hop was recorded; benchmarks.cascade has today's
 MOST_SAVED = 0.05  # of a page; more would be a reason to build streams (docs/decisions/0028-unary-calls.md)
 OURS, BARE = "unary, as our services call", "unary, nothing around it"
 STREAM, PAIR = "stream, ids, deadlines, tasks", "stream, nothing around it"
