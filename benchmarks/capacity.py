@@ -1,8 +1,9 @@
 """What does a stack need to serve so many pages? Costs of a page, measured; what the queues add, simulated; the rest is arithmetic.
 
 Measures CPU per page of each process, calls alone and joined, bytes of every hop, and memory per media. A simulation of the queues
-(benchmarks/queueing.py) predicts p50 and p99 at 50 and 80 % of saturation, and locust says how far off it is. A shared machine may
-have another speed by then, so lone pages are asked for again around each of locust's runs, and say how much slower it is.
+(benchmarks/queueing.py) predicts p50 and p99 at 50 and 80 % of saturation, and locust says how far off it is, in runs that take
+turns: medians count. A shared machine may have another speed by then, so lone pages are asked for again around each of these runs,
+and say how much slower it is.
 `python -m benchmarks.capacity [--quick] [--home HOME]`
 `python -m benchmarks.capacity --write-doc` puts the figures of the last full run into docs/capacity.md
 """
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
@@ -27,6 +29,7 @@ from benchmarks.capacity_plan import Assumptions
 from benchmarks.capacity_stages import Costs, lone_cpu_ms, measured_costs
 from benchmarks.homes import trained_home
 from benchmarks.load_stack import Locust, Ran, planned, started, users_file
+from benchmarks.queueing import Line
 from benchmarks.report import RESULTS, TABLES, Check, Result, at_most, command_line, finish
 from cli.progress import Steps, steps
 from cli.stack import RunningStack
@@ -44,7 +47,7 @@ DEADLINE_S = float(GatewayConfig.model_fields["deadline_s"].default)
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything; lengths of locust's runs in seconds."""
+    """How much of everything; lengths of locust's runs in seconds, and how many there are of each share of saturation."""
 
     pages: int
     recorded: int
@@ -53,10 +56,11 @@ class Size:
     step_s: float
     search_s: float
     run_s: float
+    runs: int
 
 
-FULL = Size(500, 96, 1_000_000, 20_000, 15.0, 300.0, 120.0)
-QUICK = Size(40, 16, 200_000, 2_000, 2.0, 8.0, 4.0)
+FULL = Size(500, 96, 1_000_000, 20_000, 15.0, 300.0, 60.0, 3)
+QUICK = Size(40, 16, 200_000, 2_000, 2.0, 8.0, 4.0, 1)
 
 
 def main() -> int:
@@ -96,12 +100,24 @@ def _measured(workspace: Workspace, scratch: Path, size: Size) -> dict[str, Any]
 
 
 @dataclass(frozen=True)
+class AtShare:
+    """One of locust's runs at a share of saturation, and what a lone page cost around it, in ms of CPU."""
+
+    share: float
+    ran: Ran
+    lone_cpu_ms: float
+
+
+@dataclass(frozen=True)
 class Loaded:
-    """Saturation in pages a second, and by share of it a run and what a lone page cost around it, in ms of CPU."""
+    """Saturation in pages a second, and the runs below it, in their order."""
 
     saturation: int
-    runs: dict[float, Ran]
-    lone_cpu_ms: dict[float, float]
+    runs: list[AtShare]
+
+    def at(self, share: float) -> list[AtShare]:
+        """The runs of that share."""
+        return [run for run in self.runs if run.share == share]
 
 
 def _loaded(
@@ -118,35 +134,28 @@ def _loaded(
     saturation = int(found.verdict["saturation"])
     if not saturation:
         raise RuntimeError(f"the stack holds no rate: {found.verdict}")
-    found_runs, lone = dict[float, Ran](), dict[float, float]()
-    for share in SHARES:
-        rate = max(int(share * saturation), 1)
-        with progress.step(f"{rate} pages/s"):
-            before = lone_cpu_ms(running, asking[: size.recorded])
-            found_runs[share] = locust.run(size.run_s, *pages, "--rate", str(rate))
-            lone[share] = (before + lone_cpu_ms(running, asking[: size.recorded])) / 2
-    return Loaded(saturation, found_runs, lone)
+    runs = []
+    for number in range(size.runs):
+        for share in SHARES:
+            rate = max(int(share * saturation), 1)
+            with progress.step(f"{rate} pages/s, run {number + 1} of {size.runs}"):
+                before = lone_cpu_ms(running, asking[: size.recorded])
+                ran = locust.run(size.run_s, *pages, "--rate", str(rate))
+                runs.append(AtShare(share, ran, (before + lone_cpu_ms(running, asking[: size.recorded])) / 2))
+    return Loaded(saturation, runs)
 
 
 def _simulated(costs: Costs, loads: Loaded, size: Size) -> dict[str, Any]:
-    low, high = (loads.runs[share] for share in SHARES)
-    line = line_of(costs, _client_ms(low, high))
+    low, high = ([run.ran for run in loads.at(share)] for share in SHARES)
+    client_ms = _client_ms(low, high)
+    line = line_of(costs, client_ms)
     lone_ms = sum(stage.cpu_ms for stage in costs.stages.values())
-    rows = []
-    for share, ran in loads.runs.items():
-        found = ran.verdict["figures"]
-        rate, pace = found["requests"] / ran.seconds, loads.lone_cpu_ms[share] / lone_ms
-        predicted = predicted_ms(at_pace(line, pace), rate, size.simulated, cores=len(os.sched_getaffinity(0)))
-        measured = {"p50": found["page_p50_ms"], "p99": found["page_p99_ms"]}
-        error = {at: predicted[at] / measured[at] - 1 for at in measured}
-        row = {"share": share, "rate": rate, "pace": pace, "measured": measured, "simulated": predicted, "error": error}
-        rows.append(row)
-    cpu_ms = {name: used_s * 1e3 / high.verdict["figures"]["pages_full"] for name, used_s in high.cpu_s.items()}
+    pages = sum(ran.verdict["figures"]["pages_full"] for ran in high)
     return {
         "saturation": loads.saturation,
-        "client_ms": _client_ms(low, high),
-        "cpu_ms_at_load": cpu_ms,
-        "load": rows,
+        "client_ms": client_ms,
+        "cpu_ms_at_load": {name: sum(ran.cpu_s[name] for ran in high) * 1e3 / pages for name in high[0].cpu_s},
+        "load": [_held_against(line, loads.at(share), lone_ms, size) for share in SHARES],
         "by_utilisation": [
             {"utilisation": share, **found}
             for share, found in by_utilisation(costs, UTILISATIONS, size.simulated).items()
@@ -154,11 +163,30 @@ def _simulated(costs: Costs, loads: Loaded, size: Size) -> dict[str, Any]:
     }
 
 
-def _client_ms(low: Ran, high: Ran) -> float:
-    """CPU of locust per request. Two runs of one length differ in requests, but not in what its start takes."""
-    requests = high.verdict["figures"]["requests"] - low.verdict["figures"]["requests"]
-    slope_s = (high.client_cpu_s - low.client_cpu_s) / requests if requests > 0 else 0.0
-    return max(slope_s, 0.0) * 1e3
+def _held_against(line: Line, runs: Sequence[AtShare], lone_ms: float, size: Size) -> dict[str, Any]:
+    """Medians over the runs of one share. Each is simulated at its own rate and speed of the machine."""
+    cores = len(os.sched_getaffinity(0))
+    found = []
+    for run in runs:
+        figures, pace = run.ran.verdict["figures"], run.lone_cpu_ms / lone_ms
+        rate = figures["requests"] / run.ran.seconds
+        simulated = predicted_ms(at_pace(line, pace), rate, size.simulated, cores)
+        measured = {"p50": figures["page_p50_ms"], "p99": figures["page_p99_ms"]}
+        found.append({"rate": rate, "pace": pace, "measured": measured, "simulated": simulated})
+    row = {"rate": median(run["rate"] for run in found), "pace": median(run["pace"] for run in found)}
+    middle = {
+        kind: {at: median(run[kind][at] for run in found) for at in ("p50", "p99")}
+        for kind in ("measured", "simulated")
+    }
+    error = {at: middle["simulated"][at] / middle["measured"][at] - 1 for at in ("p50", "p99")}
+    return {"share": runs[0].share, **row, **middle, "error": error, "runs": found}
+
+
+def _client_ms(low: Sequence[Ran], high: Sequence[Ran]) -> float:
+    """CPU of locust per request. As many runs of one length differ in requests, but not in what their starts take."""
+    few, many = (sum(ran.verdict["figures"]["requests"] for ran in runs) for runs in (low, high))
+    took_s = sum(ran.client_cpu_s for ran in high) - sum(ran.client_cpu_s for ran in low)
+    return max(took_s / (many - few), 0.0) * 1e3 if many > few else 0.0
 
 
 def _checks(figures: dict[str, Any]) -> list[Check]:
