@@ -27,6 +27,8 @@ MAX_CLOCK_SKEW_MS = 5 * 60_000  # how far a device's clock may be ahead of ours
 def check_events(events: Iterable[Event], now_ms: int, shift_ms: int) -> dict[str, list[FeedbackEvent]]:
     """The events by user, in order of time, moved by `shift_ms`.
 
+    What a device's fast clock dates ahead counts as of now: no page knows of what lies in its future.
+
     Raises InvalidArgument with the path of the first field that is wrong.
     """
     rows = list(events)
@@ -38,9 +40,9 @@ def check_events(events: Iterable[Event], now_ms: int, shift_ms: int) -> dict[st
         # A time before the epoch would make every stage refuse this user from now on.
         early = event.event_time_ms + shift_ms <= 0
         _require(not early, f"events[{place}].event_time_ms", "lies before 1970 on the clock that the cascade runs on")
-        by_user.setdefault(event.user_id, []).append(_parsed(event, shift_ms))
+        by_user.setdefault(event.user_id, []).append(_parsed(event, min(event.event_time_ms, now_ms - 1) + shift_ms))
     for mine in by_user.values():
-        mine.sort(key=lambda event: event.time_ms)
+        mine.sort(key=lambda event: (event.time_ms, event.device_time_ms))
     return by_user
 
 
@@ -68,13 +70,13 @@ def check_user(user_id: str, path: str) -> str:
     return user_id
 
 
-def _parsed(event: Event, shift_ms: int) -> FeedbackEvent:
+def _parsed(event: Event, time_ms: int) -> FeedbackEvent:
     return FeedbackEvent(
         event_id=event.event_id,
         media_id=event.media_id,
         author_id=event.author_id,
         action=Action(event.action),
-        time_ms=event.event_time_ms + shift_ms,
+        time_ms=time_ms,
         user_id=event.user_id,
         device_time_ms=event.event_time_ms,
         value=event.value if event.HasField("value") else None,

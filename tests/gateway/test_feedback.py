@@ -63,7 +63,7 @@ async def test_an_event_counts_once_however_often_it_is_sent(durable_valkey: Val
 async def test_a_stored_event_is_in_the_users_history(durable_valkey: Valkey) -> None:
     await _servicer(durable_valkey).LogEvents(LogEventsRequest(events=[event()]), CONTEXT)
     state = await UserStateStore(durable_valkey).read("42")
-    assert [tuple(row) for row in state.history_H] == [(7, int(Action.ACTION_LIKE), NOW_MS)]
+    assert [tuple(row) for row in state.history_H] == [(7, int(Action.ACTION_LIKE), NOW_MS - 1)]
 
 
 async def test_one_wrong_event_stores_none(durable_valkey: Valkey) -> None:

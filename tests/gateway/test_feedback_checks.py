@@ -64,6 +64,15 @@ def test_events_are_put_in_order_of_time_per_user() -> None:
     assert [event.event_id for event in check_events(events, NOW_MS, 0)["42"]] == ["a", "b"]
 
 
+@pytest.mark.parametrize("shift_ms", [0, -400 * 86_400_000])
+def test_what_a_fast_clock_dates_ahead_happened_now_so_that_the_next_page_knows_of_it(shift_ms: int) -> None:
+    ahead = [event(event_id="b", event_time_ms=NOW_MS + 60_000), event(event_id="a", event_time_ms=NOW_MS + 2_000)]
+    events = check_events([*ahead, event(event_id="c", event_time_ms=NOW_MS - 7)], NOW_MS, shift_ms)["42"]
+    assert [each.event_id for each in events] == ["c", "a", "b"]
+    assert [each.time_ms - shift_ms for each in events] == [NOW_MS - 7, NOW_MS - 1, NOW_MS - 1]
+    assert [each.device_time_ms for each in events] == [NOW_MS - 7, NOW_MS + 2_000, NOW_MS + 60_000]
+
+
 def test_relation_kinds_on_the_wire_are_those_of_the_store() -> None:
     named = {name.removeprefix("RELATION_KIND_"): number for name, number in RelationKind.items() if number}
     assert named == {relation.name: int(relation) for relation in Relation}
@@ -94,10 +103,10 @@ def test_no_changes_and_too_many_are_refused(count: int) -> None:
 
 def test_everything_of_an_event_is_kept() -> None:
     wire = event(
-        action=Action.ACTION_DWELL, value=0.0, request_id="r1", position=0, surface="explore", event_time_ms=NOW_MS
+        action=Action.ACTION_DWELL, value=0.0, request_id="r1", position=0, surface="explore", event_time_ms=NOW_MS - 9
     )
     assert check_events([wire], NOW_MS, -5) == {
-        "42": [FeedbackEvent("e1", 7, 3, DWELL, NOW_MS - 5, "42", NOW_MS, 0.0, "r1", 0, "explore")]
+        "42": [FeedbackEvent("e1", 7, 3, DWELL, NOW_MS - 14, "42", NOW_MS - 9, 0.0, "r1", 0, "explore")]
     }
 
 
