@@ -167,7 +167,7 @@ def shared_with(spans: Sequence[Span]) -> Iterator[None]:
 
 @contextmanager
 def calling(method: str, address: str, attempt: str) -> Iterator[Span]:
-    """A call that is made to HOST:PORT. `method` is "package.Service/Method"; `attempt` is "first", "retry" or "hedge"."""
+    """A call to HOST:PORT or unix:PATH. `method` is "package.Service/Method"; `attempt` is "first", "retry" or "hedge"."""
     parent = _span.get()
     if not parent.recorded:
         yield parent
@@ -182,10 +182,8 @@ def calling(method: str, address: str, attempt: str) -> Iterator[Span]:
 
 def rpc(method: str, address: str) -> dict[str, str | int]:
     """OpenTelemetry's attributes of a call (semantic conventions for RPC, release candidate): which method, of which server."""
+    called: dict[str, str | int] = {"rpc.system.name": "grpc", "rpc.method": method}
+    if address.startswith("unix:"):
+        return called | {"server.address": address.removeprefix("unix:")}
     host, _, port = address.rpartition(":")
-    return {
-        "rpc.system.name": "grpc",
-        "rpc.method": method,
-        "server.address": host.strip("[]"),
-        "server.port": int(port),
-    }
+    return called | {"server.address": host.strip("[]"), "server.port": int(port)}

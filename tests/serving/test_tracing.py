@@ -78,6 +78,14 @@ def test_an_address_is_told_as_host_and_port(address: str) -> None:
     assert (found["server.address"], found["server.port"]) == (address.rpartition(":")[0].strip("[]"), 50051)
 
 
+def test_a_socket_is_told_by_its_path_and_has_no_port() -> None:
+    assert tracing.rpc("s/M", "unix:/run/rank.sock") == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "s/M",
+        "server.address": "/run/rank.sock",
+    }
+
+
 async def test_a_log_line_in_the_middle_of_a_call_names_its_request() -> None:
     kept, logger = KeptLines(), logging.getLogger("serving.interceptors")
     logger.addHandler(kept)
