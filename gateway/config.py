@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -48,6 +48,15 @@ class Funnel(BaseModel):
         """The row of a ranking stage."""
         rows = {Stage.PRERANK: self.prerank, Stage.RANK: self.rank, Stage.RERANK: self.rerank}
         return rows[stage]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_defaults(cls, given: Any) -> Any:
+        """What a given row leaves out stays as it is by default: the default rows differ."""
+        if not isinstance(given, dict):
+            return given
+        rows = {name: field.default.model_dump() for name, field in cls.model_fields.items()}
+        return {name: {**rows.get(name, {}), **row} if isinstance(row, dict) else row for name, row in given.items()}
 
     @model_validator(mode="after")
     def _narrows(self) -> Funnel:

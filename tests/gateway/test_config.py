@@ -28,6 +28,14 @@ def test_a_stage_that_keeps_more_than_the_one_before_is_refused() -> None:
         Funnel(prerank=StagePlan(keep=600, share=0.5))
 
 
+def test_what_a_given_row_of_the_funnel_leaves_out_stays_as_it_is_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLORE_FUNNEL", '{"rank": {"keep": 100}, "rerank": {"keep": 100, "share": 0.8}}')
+    funnel = load(GatewayConfig).funnel
+    assert funnel.rank == StagePlan(keep=100, share=0.5)
+    assert funnel.rerank == StagePlan(keep=100, share=0.8, history=1000)
+    assert (funnel.retrieval, funnel.prerank) == (Funnel().retrieval, Funnel().prerank)
+
+
 @pytest.mark.parametrize("share", [-0.01, 1.01, float("nan")])
 def test_a_share_outside_its_range_is_refused(share: float) -> None:
     with pytest.raises(ValidationError, match="funnel_log_share"):
