@@ -19,8 +19,9 @@ from retrieval_svc.part import part_of
 from retrieval_svc.tables import Lists
 from retrieval_svc.vector_index import VectorIndex
 from serving.ragged import Int64
+from tests.retrieval_svc.igql.running import answer
 from tests.retrieval_svc.published import publish
-from tests.retrieval_svc.worlds import NOBODY_SAW, catalogue_of, random_items, user
+from tests.retrieval_svc.worlds import NOBODY_SAW, catalogue_of, hand_made, likes, random_items, user
 
 ITEMS = random_items(11, media=2_000, accounts=60)
 ALL = catalogue_of(ITEMS)
@@ -48,6 +49,17 @@ def test_a_shard_of_no_account_finds_nothing() -> None:
     lonely = part_of(catalogue_of(random_items(3, media=5, accounts=1)), Shard(0, 2))
     found = RetrievalEngine(lonely, SourcingConfig()).retrieve(user(), [NOBODY_SAW], np.array([20]))
     assert len(lonely.items.media_id_M) == len(found.candidates) == 0
+
+
+def test_a_shard_without_media_finds_none_that_are_close_to_what_a_user_liked() -> None:
+    lonely = part_of(catalogue_of(hand_made()), Shard(first_empty_shard(), 64))
+    assert len(lonely.items.media_id_M) == 0
+    assert answer(lonely, "user.liked().media_nn(max_num_to_retrieve=2)", user(history=likes(401))).media == []
+
+
+def first_empty_shard() -> int:
+    """Of 64, where no account of the hand-made world lives."""
+    return min(set(range(64)) - set(shard_of(hand_made().account_id_U, 64).tolist()))
 
 
 def test_places_are_those_among_all_media() -> None:

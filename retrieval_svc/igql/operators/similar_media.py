@@ -56,8 +56,8 @@ class MediaNnOfMedia(Operator):
         near_X = near_Sk.ravel()
         score_X = cosine_Sk.ravel() * _strength(flow)[from_X]
         acted_id_P = catalogue.all_items.media_id_M[flow.row_P]
-        is_itself_X = catalogue.items.media_id_M[near_X] == acted_id_P[from_X] if len(near_X) else near_X >= 0
-        found = np.flatnonzero((near_X >= 0) & ~is_itself_X & (score_X > 0))
+        found = np.flatnonzero((near_X >= 0) & (score_X > 0))  # a shard may hold no media at all
+        found = found[catalogue.items.media_id_M[near_X[found]] != acted_id_P[from_X[found]]]
         found = found[rank_within(from_X[found]) < self.max_num_to_retrieve]  # itself was not among equals
         return _merged(flow, from_X[found], near_X[found], score_X[found])
 
