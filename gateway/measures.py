@@ -33,7 +33,10 @@ SCORES = Measure(
     bounds=(*(-bound for bound in reversed(_POSITIVE)), 0.0, *_POSITIVE),
 )
 UNSCORED = Measure(
-    "explore_stage_unscored_total", "Candidates that a stage answered without a score.", "counter", ("stage",)
+    "explore_stage_unscored_total",
+    "Candidates that a stage could not score, as far as they are missing from what it was to keep.",
+    "counter",
+    ("stage",),
 )
 DEGRADED = Measure(
     "explore_degradations_total", "Things that did not work and were made up for.", "counter", ("stage", "reason")
@@ -94,7 +97,8 @@ def record(page: Page, trace: Trace, telemetry: Telemetry) -> None:
         telemetry.count(CANDIDATES, run.stage, "out", by=run.candidates_out)
     for stage, score_N in trace.scores.items():
         telemetry.observe_all(SCORES, score_N, stage)
-        telemetry.count(UNSCORED, stage, by=int(np.count_nonzero(np.isnan(score_N))))
+    for stage, count in trace.unscored.items():
+        telemetry.count(UNSCORED, stage, by=count)
     value_K = np.array([item.value for item in page.items if item.value is not None], np.float64)
     telemetry.observe_all(SCORES, value_K, "page")
     for entry in trace.degradations:

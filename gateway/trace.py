@@ -74,7 +74,10 @@ class Trace:
     steps: list[StageRun] = field(default_factory=list)  # all of them
     scores: dict[str, NDArray[np.float32]] = field(
         default_factory=dict
-    )  # by stage, of all that it scored; NaN: it did not
+    )  # by stage, of all that it answered with; NaN for popular media in place of retrieval's
+    unscored: dict[str, int] = field(
+        default_factory=dict
+    )  # by ranking stage: candidates that it is known to have left out
     sourced: CandidateColumns | None = None
     placements: dict[int, list[Placement]] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
@@ -133,8 +136,13 @@ class Trace:
                 self.placements[media_id] = [Placement("retrieval", rank, _score(candidates, rank), {})]
 
     def place(self, stage: str, before: Standing, after: Standing, keep: int) -> None:
-        """Records how a stage ordered the candidates and why those that end here do. With debug, `after` is the whole order."""
+        """Records how a stage ordered the candidates and why those that end here do. With debug, `after` is the whole order.
+
+        A stage answers without what it cannot score; how many those are shows, without debug, in what is missing from `keep` only.
+        """
         self.scores[stage] = after.candidates.score_N
+        wanted = len(before.candidates) if self.debug else min(keep, len(before.candidates))
+        self.unscored[stage] = max(wanted - len(after.candidates), 0)
         if not self.debug:
             return
         media, scored = after.candidates.media_id_N.tolist(), len(after.candidates)

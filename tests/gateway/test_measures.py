@@ -55,8 +55,8 @@ def test_a_page_is_counted_with_every_step_on_its_way() -> None:
         trace.degrade("user_state", Reason.DEADLINE, "text of user 42")
     with trace.timed("rank", 3) as run:
         run.candidates_out = 2
-    found = standing([2.0, 1.0, math.nan], [[0.5], [0.25], [0.125]], ("click",))
-    trace.place("rank", found, found, 2)
+    asked, found = standing([math.nan] * 3), standing([2.0], [[0.5]], ("click",))
+    trace.place("rank", asked, found, 2)  # it was to keep two of three, and could score one
     items = compose(found, feed_request(page_size=2), PagePolicy({"click": 1.0}, DiversityConfig()), trace)
     arms = Assignment((Layer("look", "salt", 1.0, (Arm("plain"),)).place("42"),))
     values = recorded(Page(items, "v1", True, "", arms), trace)
@@ -70,7 +70,7 @@ def test_a_page_is_counted_with_every_step_on_its_way() -> None:
         (ARMS, ("look", "plain")): 1,
         (PAGES, ("cold_start", "yes")): 1,
     }
-    assert sizes(values, SCORES) == {("rank",): 2, ("page",): 2}
+    assert sizes(values, SCORES) == {("rank",): 1, ("page",): 1}
 
 
 def test_an_empty_page_counts_as_one() -> None:

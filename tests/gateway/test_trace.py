@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gateway.diversity import Selection
 from gateway.feed import Reason, Standing
@@ -42,6 +43,15 @@ def test_a_stage_that_scores_nothing_has_no_cut_off() -> None:
     trace, before = Trace(True), standing([0.0])
     trace.place("rank", before, _after(before, []), keep=2)
     assert trace.cutoff == {}
+
+
+@pytest.mark.parametrize(("debug", "keep", "scored", "unscored"), [(False, 2, 1, 1), (False, 2, 3, 0), (True, 2, 3, 1)])
+def test_what_a_stage_could_not_score_is_missing_from_its_answer(
+    debug: bool, keep: int, scored: int, unscored: int
+) -> None:
+    trace, before = Trace(debug), standing([0.0] * 4)
+    trace.place("rank", before, _after(before, list(range(scored))), keep)
+    assert trace.unscored == {"rank": unscored}
 
 
 def test_the_page_records_the_factors_of_those_that_are_not_on_it_too() -> None:
