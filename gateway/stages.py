@@ -83,8 +83,9 @@ class SourcingStage:
         )
         found = await self._retrieval.find(ask, RETRIEVAL, call.budget.share(self._plan.share))
         for lost in found.lost:
-            # A version that is not held makes the gateway look again who holds it.
-            reason = Reason.BUNDLE_NOT_HELD if isinstance(lost.error, BundleNotHeld) else Reason.PARTIAL
+            # A version that is not held makes the gateway look again who holds it; time that was waited in vain is no sign of load.
+            told = isinstance(lost.error, BundleNotHeld | DeadlineExceeded)
+            reason = reason_of(lost.error) if told else Reason.PARTIAL
             call.trace.degrade(RETRIEVAL, reason, f"{lost.shard}: {lost.error}; what the other shards found was used")
         call.trace.sources = found.sources
         return found.candidates

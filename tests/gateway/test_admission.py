@@ -35,6 +35,7 @@ def test_later_pages_stand_back(method: str, request_bytes: bytes, expected: Pri
         (["DEADLINE"], Outcome.HURRIED),
         (["ERROR", "DEADLINE"], Outcome.HURRIED),
         (["UNDER_DELIVERED", "UNAVAILABLE"], Outcome.DONE),  # it cost no time
+        (["PARTIAL"], Outcome.DONE),  # a shard that was lost at once
     ],
 )
 def test_a_page_that_waited_for_a_stage_in_vain_is_no_measure_of_latency(reasons: list[str], outcome: Outcome) -> None:

@@ -25,8 +25,10 @@ from retrieval_svc.config import RetrievalConfig
 from serving.call_policy import CallPolicy
 from serving.channels import RetrievalClient, StageConnection
 from serving.deadline import Budget
+from serving.errors import DeadlineExceeded
 from serving.server import ServerHandle
 from serving.telemetry import CALL, MemoryTelemetry
+from serving.wire import RetrieveAsk, Sourced
 from tests.gateway.feeds import feed_request
 from tests.retrieval_svc.published import publish
 from tests.retrieval_svc.worlds import NOW, hand_made, likes, user
@@ -143,6 +145,23 @@ async def test_a_shard_that_is_lost_is_missing_and_said_until_it_is_back(sharded
     await sharded.connected()
     standing, trace = await sharded.source()
     assert (sorted(ids(standing)), flagged(trace)) == (ELIGIBLE, [])
+
+
+class Hanging(RetrievalClient):
+    """A shard that takes all the time that it is given."""
+
+    async def retrieve(self, ask: RetrieveAsk, timeout_s: float) -> Sourced:
+        raise DeadlineExceeded(self.stage, timeout_s)
+
+
+async def test_a_shard_that_hangs_is_told_as_time_lost_which_admission_does_not_take_for_load(sharded: Sharded) -> None:
+    first, second = sharded.connections
+    clients = [RetrievalClient(first, first.stage), Hanging(second, second.stage)]
+    sharded.stage = SourcingStage(PLAN, Retrieval(clients), PopularMedia.from_items(hand_made()))
+    standing, trace = await sharded.source()
+    assert set(shard_of(standing.candidates.author_id_N, 2).tolist()) == {0}
+    assert flagged(trace) == [("retrieval", Reason.DEADLINE)]
+    assert "shard 1 of 2" in trace.degradations[0].detail
 
 
 async def test_without_any_shard_there_are_popular_media(sharded: Sharded) -> None:
