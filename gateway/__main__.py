@@ -49,7 +49,7 @@ from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_s
 from serving.addresses import split_shards
 from serving.bundle_follower import BundleFollower, Source
 from serving.channels import OpenChannel, RankingClient, RetrievalClient, StageConnection, open_channel
-from serving.errors import ConfigError
+from serving.errors import ConfigError, InvalidArgument
 from serving.holder import Holder
 from serving.items import open_items
 from serving.process import main
@@ -126,7 +126,10 @@ class Gateway:
         config, tables = self._config, bundle.manifest.value_weights
         if config.value_weights not in tables:
             raise ConfigError(f"EXPLORE_VALUE_WEIGHTS={config.value_weights!r}: bundle has {', '.join(sorted(tables))}")
-        check_weights(config.value_weights, tables[config.value_weights])
+        try:
+            check_weights(config.value_weights, tables[config.value_weights])
+        except InvalidArgument as error:
+            raise ConfigError(f"EXPLORE_VALUE_WEIGHTS={config.value_weights!r}: {error}") from error
         if config.clock == "data" and self._clock_start_ms is None:
             # Once: what users do from now on has times of this clock, whatever bundle serves.
             self._clock_start_ms = bundle.manifest.as_of_ms
@@ -186,6 +189,7 @@ class Gateway:
         notes += [f"experiments: {note}"] if (note := self._choice.note()) else []
         notes += [f"{at.stage}: {trouble}" for at in self._connections if (trouble := at.replicas.trouble())]
         notes += [] if self._funnel_log is None else [self._funnel_log.note()]
+        notes.append(self._journal.note)
         return "; ".join(note for note in (*notes, self._follower.note()) if note)
 
     def _now(self) -> int:

@@ -20,7 +20,7 @@ from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 from protos.explore.v1.status_pb2 import GetStatusRequest, GetStatusResponse
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving.config import ServiceConfig
-from serving.errors import BundleNotHeld, ConfigError
+from serving.errors import BundleNotHeld, BundleRefused, ConfigError
 from serving.server import ServerHandle
 from serving.telemetry import NoTelemetry
 from serving.testing import serve
@@ -130,3 +130,20 @@ async def test_a_broken_experiment_file_keeps_the_gateway_from_starting(tmp_path
         ConfigError, match=r"(?s)^EXPLORE_EXPERIMENTS=.*experiments\.yaml:1:21: layers\.a\.share must be"
     ):
         build(GatewayConfig(experiments=file), NoTelemetry())
+
+
+async def test_status_says_that_feedback_may_be_lost(tmp_path: Path, stages: Stages) -> None:
+    version = publish(tmp_path).version
+    stages.all_hold(version)
+    cache = config(tmp_path, stages, feedback_durability="none")
+    async with serve(build(cache, NoTelemetry())) as channel:
+        assert "a crash of Valkey may lose it" in (await status_once(channel, version)).note
+
+
+async def test_weights_that_order_nothing_keep_a_gateway_from_serving_and_are_named(tmp_path: Path) -> None:
+    publish(tmp_path, weights={"default": {"click": 0.0}})
+    gateway = build(GatewayConfig(bundle_root=tmp_path), NoTelemetry())
+    with pytest.raises(
+        BundleRefused, match=r"EXPLORE_VALUE_WEIGHTS='default': value_weights\.default gives every task weight 0"
+    ):
+        await gateway.load()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import faiss
@@ -62,7 +63,11 @@ def _write_index(root: Path, vectors: NDArray[np.float32], names: tuple[str, str
     (root / about).write_text(json.dumps({**text, "trained_until_ms": NOW}))
 
 
-def publish(root: Path, spoil: Callable[[Path], object] = lambda staged: None) -> Bundle:
+def publish(
+    root: Path,
+    spoil: Callable[[Path], object] = lambda staged: None,
+    weights: Mapping[str, Mapping[str, float]] = MappingProxyType({"default": {"click": 1.0}}),
+) -> Bundle:
     """An active bundle of the hand-made world, after `spoil` had its way with the files."""
     store = BundleStore(root)
     with store.stage() as staged:
@@ -77,7 +82,7 @@ def publish(root: Path, spoil: Callable[[Path], object] = lambda staged: None) -
             training_window_end_ms=NOW,
             schema_fingerprint=FINGERPRINT,
             tasks=("click",),
-            value_weights={"default": {"click": 1.0}},
+            value_weights=weights,
             metrics={},
             library_versions={},
             command="tests",
