@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import faiss
@@ -66,7 +65,7 @@ def _write_index(root: Path, vectors: NDArray[np.float32], names: tuple[str, str
 def publish(
     root: Path,
     spoil: Callable[[Path], object] = lambda staged: None,
-    weights: Mapping[str, Mapping[str, float]] = MappingProxyType({"default": {"click": 1.0}}),
+    weights: dict[str, dict[str, float]] | None = None,
 ) -> Bundle:
     """An active bundle of the hand-made world, after `spoil` had its way with the files."""
     store = BundleStore(root)
@@ -82,7 +81,7 @@ def publish(
             training_window_end_ms=NOW,
             schema_fingerprint=FINGERPRINT,
             tasks=("click",),
-            value_weights=weights,
+            value_weights=weights or {"default": {"click": 1.0}},
             metrics={},
             library_versions={},
             command="tests",
