@@ -3,7 +3,7 @@
 <home>/data/<name>/        data sets (training.datasets); data/CURRENT names the one in use
 <home>/bundles/<version>/  published bundles; bundles/CURRENT names the one that serves
 <home>/training/<key>/     what an unfinished `train` would go on with (training.checkpoints)
-<home>/valkey/<name>/      user state, one directory per data set: another set has other users
+<home>/valkey/<name>/      user state, one directory per data set: another set has other users, but for one that was merged from it
 <home>/funnel/             the funnel log of the running stack (docs/funnel_log.md)
 <home>/run/                stack.json and logs of the running stack
 <home>/sourcing.igql       the query that sources candidates, for serving and for training; yours to edit
@@ -62,7 +62,14 @@ class Workspace:
         return self.home / "training"
 
     def user_state(self, dataset: str) -> Path:
-        return self.home / "valkey" / dataset
+        """The state of a data set's users. One that was merged from another one goes on with the state of that one."""
+        from training.datasets.contract import INFO_FILE
+        from training.datasets.lineage import origins
+        from training.datasets.load import read_info
+
+        file = self.dataset(dataset) / INFO_FILE
+        made_from = origins(read_info(file), file)
+        return self.home / "valkey" / (made_from[0].name if made_from else dataset)
 
     def bundles(self) -> BundleStore:
         return BundleStore(self.home / "bundles")

@@ -22,7 +22,7 @@ from features.context import LONG_HISTORY_LENGTH, UNKNOWN_COUNT, UNKNOWN_TIME, U
 from features.exposures import Exposure
 from features.recency import NO_RECENT, USER_HALF_LIVES_MS, RecentCounts
 from features.relations import MAX_ACCOUNTS, NO_ACCOUNT, Relation, no_accounts, relation_columns
-from features.user_state_scripts import APPEND, FORGET, REMEMBER, SET_RELATIONS
+from features.user_state_scripts import APPEND, FORGET, REMEMBER, REPLACE, SET_RELATIONS
 from features.valkey_calls import AsyncValkey, Command
 
 SEEN_LENGTH = 2_000  # media remembered as shown, per user: 16 kB
@@ -189,6 +189,22 @@ def relation_commands(user_id: str, changes: Sequence[RelationChange]) -> list[C
             gone, new = ([account for account in removed if removed[account] is ends] for ends in (True, False))
             arguments += [name, _accounts(gone), _accounts(new), _cap(relation)]
     return [("EVAL", SET_RELATIONS, 1, user_key(user_id), *arguments)] if arguments else []
+
+
+def replace_command(key: str, fields: Mapping[str, bytes | int]) -> Command:
+    """Puts the state that `encode` gave, or none, in the place of what is stored under the key of a user, in one atomic step.
+
+    Accounts that the user is related to stay, behind those of `fields`: apps set them, and no log has them all. Event ids are
+    forgotten, so that archived events can be counted again.
+    """
+    caps = [each for relation, name in _RELATION_FIELDS.items() for each in (name, _cap(relation))]
+    state = [each for name, value in fields.items() for each in (name, value)]
+    return "EVAL", REPLACE, 2, key, f"{key}:events", len(_RELATION_FIELDS), *caps, *state
+
+
+def is_state_key(key: str) -> bool:
+    """Whether a key of `USER_KEYS` is that of a user's state, and not of what lies beside it."""
+    return key.endswith("}") and key.count("}") == 1
 
 
 def exposure_keys(user_id: str, request_ids: Sequence[str]) -> list[str]:

@@ -112,6 +112,24 @@ return stored
 """
 )
 
+# KEYS: user hash, event ids. ARGV: how many fields of accounts there are, then per field its name and byte cap; then a name and a
+# value per field of the new state. Event ids go with the old state: what the new one lacks is to be counted again. Accounts stay,
+# the stored ones as the newest.
+REPLACE = (
+    _RELATE
+    + """
+local kept, fields = {}, tonumber(ARGV[1])
+for at = 2, 1 + 2 * fields, 2 do
+  local stored = redis.call('HGET', KEYS[1], ARGV[at])
+  if stored then kept[#kept + 1] = {ARGV[at], stored, tonumber(ARGV[at + 1])} end
+end
+redis.call('DEL', KEYS[1], KEYS[2])
+for at = 2 + 2 * fields, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
+for _, each in ipairs(kept) do relate(each[1], '', each[2], each[3]) end
+return 1
+"""
+)
+
 # KEYS: user hash. ARGV: per field that changes: its name, the records to take out, the records to put in, its byte cap.
 SET_RELATIONS = (
     _RELATE

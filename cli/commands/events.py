@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -68,11 +69,15 @@ def merge(
     """Make a data set from one that is there and exported events: `explore train` then learns from both."""
     from cli.event_export import exported_events
     from training.datasets import load, write
+    from training.datasets.lineage import Origin, mark
     from training.datasets.merge import with_events
 
     workspace: Workspace = context.obj
-    before = load(data or workspace.current_dataset())
+    source = data or workspace.current_dataset()
+    before = load(source)
     merged = with_events(before, exported_events(directory))
+    if source.resolve() == workspace.dataset(source.name).resolve():  # else nobody knows what its name means here
+        merged = replace(merged, made_from=(*before.made_from, Origin(source.name, mark(source))))
     written = write(merged, workspace.dataset(name))
     workspace.use_dataset(name)
     for note in merged.warnings[len(before.warnings) :]:

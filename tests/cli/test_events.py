@@ -64,6 +64,7 @@ async def test_events_become_a_data_set_and_a_deleted_user_leaves_everything_but
     assert merged.exit_code == 0, merged.output
     assert Workspace(tmp_path).current_dataset() == tmp_path / "data" / "more"
     assert len(load(tmp_path / "data" / "more").events) == len(base.events) + 6
+    assert Workspace(tmp_path).user_state("more") == Workspace(tmp_path).user_state("base")
     counts = {line.split(maxsplit=1)[1]: int(line.split()[0]) for line in deleted.stdout.splitlines()}
     assert (counts["event ids"], counts["archived events"], counts[f"events in {export}"]) == (3, 3, 3)
     assert {int(line.split()[0]) for line in again.stdout.splitlines()} == {0}

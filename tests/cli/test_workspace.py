@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def test_the_data_set_made_last_is_the_one_in_use(tmp_path: Path) -> None:
 def test_users_of_two_data_sets_do_not_share_state(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert workspace.user_state("a") != workspace.user_state("b")
+
+
+def test_a_merged_data_set_goes_on_with_the_state_of_the_first_one_that_it_was_made_from(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.dataset("b").mkdir(parents=True)
+    made_from = [{"name": "a", "mark": "1"}, {"name": "a2", "mark": "2"}]
+    (workspace.dataset("b") / "dataset.json").write_text(json.dumps({"made_from": made_from}))
+    assert workspace.user_state("b") == workspace.user_state("a")
 
 
 def test_the_query_file_begins_as_a_copy_of_the_default_and_stays_as_it_was_edited(tmp_path: Path) -> None:

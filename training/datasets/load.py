@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from training.datasets.conform import conform
 from training.datasets.contract import CONTRACT_VERSION, EVENTS, INFO_FILE, MEDIA, TABLES, USERS
+from training.datasets.lineage import Origin, origins
 from training.datasets.references import check_references
 from training.errors import DatasetError
 
@@ -32,6 +33,9 @@ class Dataset:
     created_by: str | None = None  # the command that made it
     seed: int | None = None
     warnings: tuple[str, ...] = ()  # what was kept out or repaired on the way in
+    made_from: tuple[
+        Origin, ...
+    ] = ()  # data sets of the same users that were merged with later events, the first one first
 
 
 def load(path: Path | str) -> Dataset:
@@ -40,7 +44,7 @@ def load(path: Path | str) -> Dataset:
     frames = {table.name: read_table(root / table.file) for table in TABLES}
     info = read_info(root / INFO_FILE)
     check_counts(info, {name: len(frame) for name, frame in frames.items()}, root)
-    return checked(
+    dataset = checked(
         frames["users"],
         frames["media"],
         frames["events"],
@@ -51,6 +55,7 @@ def load(path: Path | str) -> Dataset:
         seed=info.get("seed"),
         warnings=() if info else (NO_INFO,),
     )
+    return replace(dataset, made_from=origins(info, root / INFO_FILE))
 
 
 def checked(

@@ -9,7 +9,7 @@ import polars as pl
 from training.datasets.contract import EVENTS
 from training.datasets.load import Dataset
 
-_SAME = ["user_id", "media_id", "event_time", "action"]  # an event of the log that is exported once more
+SAME_EVENT = ["user_id", "media_id", "event_time", "action"]  # an event that the log and the archive both have
 
 
 def with_events(dataset: Dataset, events: pl.DataFrame) -> Dataset:
@@ -26,7 +26,7 @@ def with_events(dataset: Dataset, events: pl.DataFrame) -> Dataset:
         notes.append(f"{len(events) - len(known)} events were left out: the media table lacks their media")
     if len(usable) < len(known):
         notes.append(f"{len(known) - len(usable)} events were left out: their media has another author")
-    fresh = usable.join(dataset.events, on=_SAME, how="anti").select([column.name for column in EVENTS.columns])
+    fresh = usable.join(dataset.events, on=SAME_EVENT, how="anti").select([column.name for column in EVENTS.columns])
     strangers = fresh.select("user_id").unique(maintain_order=True).join(dataset.users, on="user_id", how="anti")
     log = pl.concat([dataset.events, fresh]).sort("event_time", maintain_order=True)
     return replace(

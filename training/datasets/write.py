@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.datasets.contract import CONTRACT_VERSION, EVENTS, INFO_FILE, MEDIA, USERS
+from training.datasets.lineage import as_info
 from training.datasets.load import Dataset, checked
 from training.errors import DatasetError
 
@@ -48,9 +49,10 @@ def write_tables(dataset: Dataset, directory: Path) -> Dataset:
         "rows": {table.name: len(frame) for table, frame in frames.items()},
         "contract_version": CONTRACT_VERSION,
         "seed": good.seed,
+        **as_info(dataset.made_from),
     }
     (directory / INFO_FILE).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    return good
+    return replace(good, made_from=dataset.made_from)
 
 
 @contextmanager
