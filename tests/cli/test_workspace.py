@@ -10,6 +10,7 @@ import pytest
 from cli.errors import CommandError
 from cli.workspace import Workspace
 from retrieval_svc.igql.files import DEFAULT_QUERY
+from training.datasets.contract import CONTRACT_VERSION
 
 
 def test_without_a_data_set_the_error_says_how_to_get_one(tmp_path: Path) -> None:
@@ -33,7 +34,9 @@ def test_a_merged_data_set_goes_on_with_the_state_of_the_first_one_that_it_was_m
     workspace = Workspace(tmp_path)
     workspace.dataset("b").mkdir(parents=True)
     made_from = [{"name": "a", "mark": "1"}, {"name": "a2", "mark": "2"}]
-    (workspace.dataset("b") / "dataset.json").write_text(json.dumps({"made_from": made_from}))
+    (workspace.dataset("b") / "dataset.json").write_text(
+        json.dumps({"contract_version": CONTRACT_VERSION, "made_from": made_from})
+    )
     assert workspace.user_state("b") == workspace.user_state("a")
 
 
