@@ -16,6 +16,7 @@ from features.event_archive import (
     Cause,
     FeedbackEvent,
     archive_command,
+    archived,
     cause_of,
     removal_command,
     shard_of,
@@ -30,6 +31,7 @@ from features.user_state import (
     relation_commands,
 )
 
+_LAST_ENTRIES = 100  # of each shard
 _Requests = list[tuple[str, str]]  # user, request
 
 
@@ -88,6 +90,14 @@ class EventJournal:
             if not last_seen:
                 return removed
             after = last_seen.decode()
+
+    async def newest_ms(self) -> int:
+        """The latest time of the events that came last, 0 if there are none. Some come late, so a few of each shard count."""
+        pages = await self._writes.read(
+            [("XREVRANGE", stream_key(shard), "+", "-", "COUNT", _LAST_ENTRIES) for shard in range(SHARDS)]
+        )
+        entries = (dict(zip(fields[::2], fields[1::2], strict=True)) for page in pages for _, fields in page)
+        return max((archived(entry)[0].time_ms for entry in entries), default=0)
 
     @property
     def note(self) -> str:

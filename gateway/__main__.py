@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import grpc.aio
+import valkey.exceptions
 
 from bundles import layout
 from bundles.bundle import Bundle
@@ -49,7 +50,7 @@ from protos.explore.v1.feedback_pb2_grpc import add_FeedbackServiceServicer_to_s
 from serving.addresses import split_shards
 from serving.bundle_follower import BundleFollower, Source
 from serving.channels import OpenChannel, RankingClient, RetrievalClient, StageConnection, open_channel
-from serving.errors import ConfigError, InvalidArgument
+from serving.errors import ConfigError, InvalidArgument, NotReady
 from serving.holder import Holder
 from serving.items import open_items
 from serving.process import main
@@ -76,8 +77,8 @@ class Gateway:
         self._journal = EventJournal(writes, config.event_archive_events)
         self._pipelines = Holder[Pipeline](config.bundle_pin_s)
         self._connections: list[StageConnection] = []
-        self._clock: Clock = wall_clock
-        self._clock_start_ms: int | None = None  # where the data clock began
+        self._clock: Clock | None = None if config.clock == "data" else wall_clock
+        self._log_end_ms: int | None = None  # of the first bundle's log, from where the data clock goes on
         file = config.takedown_file
         self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
         self._clients = None if config.client_keys is None else ClientGate(config.client_keys)
@@ -104,7 +105,7 @@ class Gateway:
         return Service(
             names,
             self._register,
-            follower.load,
+            self._load,
             self._close,
             versions,
             self._note,
@@ -122,6 +123,19 @@ class Gateway:
         feedback = FeedbackServicer(self._journal, Clocks(self._now, wall_clock), forget_logged)
         add_FeedbackServiceServicer_to_server(feedback, server)
 
+    async def _load(self) -> None:
+        await self._follower.load()
+        if self._clock is None and self._log_end_ms is not None:
+            self._clock = clock_from(max(self._log_end_ms, await self._after_what_users_did()))
+
+    async def _after_what_users_did(self) -> int:
+        """A time of the data clock that is later than all that was archived, or 0: it goes on where the gateway before left it."""
+        try:
+            return await self._journal.newest_ms() + 1
+        except (valkey.exceptions.ValkeyError, OSError) as error:
+            _log.warning("the clock starts at the end of the log, and what users did since is ahead of it: %r", error)
+            return 0
+
     def _pipeline(self, bundle: Bundle) -> Pipeline:
         config, tables = self._config, bundle.manifest.value_weights
         if config.value_weights not in tables:
@@ -130,10 +144,9 @@ class Gateway:
             check_weights(config.value_weights, tables[config.value_weights])
         except InvalidArgument as error:
             raise ConfigError(f"EXPLORE_VALUE_WEIGHTS={config.value_weights!r}: {error}") from error
-        if config.clock == "data" and self._clock_start_ms is None:
+        if config.clock == "data" and self._log_end_ms is None:
             # Once: what users do from now on has times of this clock, whatever bundle serves.
-            self._clock_start_ms = bundle.manifest.as_of_ms
-            self._clock = clock_from(self._clock_start_ms)
+            self._log_end_ms = bundle.manifest.as_of_ms
         items = open_items(bundle)
         popular = PopularMedia.from_items(items, config.non_recommendable_threshold, self._takedowns)
         return Pipeline(
@@ -153,7 +166,7 @@ class Gateway:
     def _after_page(self) -> AfterPage:
         log = no_log
         if self._funnel_log is not None:
-            log = partial(self._funnel_log.offer, clock_start_ms=self._clock_start_ms)
+            log = partial(self._funnel_log.offer, clock_start_ms=self._log_end_ms)
 
         def after(call: Call, items: Sequence[FeedItem]) -> None:
             if any(entry.reason is Reason.BUNDLE_NOT_HELD for entry in call.trace.degradations):
@@ -193,6 +206,8 @@ class Gateway:
         return "; ".join(note for note in (*notes, self._follower.note()) if note)
 
     def _now(self) -> int:
+        if self._clock is None:
+            raise NotReady("the clock starts at the end of the log of a bundle, and none is loaded yet")
         return self._clock()
 
     def _endpoints(self) -> list[Endpoint]:

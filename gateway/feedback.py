@@ -31,7 +31,7 @@ from protos.explore.v1.feedback_pb2 import (
     StreamEventsResponse,
 )
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceServicer
-from serving.errors import InvalidArgument, Overloaded, Unavailable
+from serving.errors import InvalidArgument, NotReady, Overloaded, Unavailable
 
 IN_FLIGHT = 8  # messages of one stream that are being stored at a time: they share fsyncs, and hold up to 16 MB each
 
@@ -106,7 +106,7 @@ class FeedbackServicer(FeedbackServiceServicer):
             if isinstance(request, InvalidArgument):
                 raise request
             accepted = await self._record(request.events)
-        except (InvalidArgument, Unavailable) as error:
+        except (InvalidArgument, NotReady, Unavailable) as error:
             invalid = isinstance(error, InvalidArgument)
             reason = RefusalReason.REFUSAL_REASON_INVALID if invalid else RefusalReason.REFUSAL_REASON_UNAVAILABLE
             return StreamEventsResponse(message=place, refusal=Refusal(reason=reason, detail=str(error)))

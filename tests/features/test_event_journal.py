@@ -152,3 +152,16 @@ def test_no_page_is_no_cause() -> None:
 async def test_people_are_told_when_nothing_is_promised(valkey: Valkey) -> None:
     assert "EXPLORE_FEEDBACK_DURABILITY" in EventJournal(DurableWrites(valkey, Durability.NONE)).note
     assert EventJournal(DurableWrites(valkey, Durability.AOF)).note == ""
+
+
+async def test_the_newest_time_is_that_of_the_latest_event_in_any_shard_however_late_others_came(
+    valkey: Valkey,
+) -> None:
+    assert await journal(valkey).newest_ms() == 0
+    latest = [
+        replace(event(number, user), time_ms=at)
+        for number, (user, at) in enumerate([("ann", 50), ("bob", 70), ("bob", 60)])
+    ]
+    for each in latest:
+        await journal(valkey).record({each.user_id: [each]})
+    assert await journal(valkey).newest_ms() == 70

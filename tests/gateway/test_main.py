@@ -11,12 +11,20 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from valkey.asyncio import Valkey
 
 from bundles.store import BundleStore
+from features.actions import Action
+from features.durability import DurableWrites
+from features.event_archive import FeedbackEvent
+from features.event_journal import EventJournal
 from gateway.__main__ import build
+from gateway.clock import wall_clock
 from gateway.config import GatewayConfig
 from protos.explore.v1.feed_pb2 import DegradationReason, GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
+from protos.explore.v1.feedback_pb2 import LogEventsRequest
+from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
 from protos.explore.v1.status_pb2 import GetStatusRequest, GetStatusResponse
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
 from serving.config import ServiceConfig
@@ -24,7 +32,9 @@ from serving.errors import BundleNotHeld, BundleRefused, ConfigError
 from serving.server import ServerHandle
 from serving.telemetry import NoTelemetry
 from serving.testing import serve
+from tests.gateway.feedbacks import event
 from tests.retrieval_svc.published import publish
+from tests.retrieval_svc.worlds import NOW
 from tests.serving.doubles import raising
 
 STAGES = ("retrieval", "prerank", "rank", "rerank")
@@ -147,3 +157,41 @@ async def test_weights_that_order_nothing_keep_a_gateway_from_serving_and_are_na
         BundleRefused, match=r"EXPLORE_VALUE_WEIGHTS='default': value_weights\.default gives every task weight 0"
     ):
         await gateway.load()
+
+
+async def test_a_data_clock_goes_on_after_what_users_did_before_the_gateway_started_again(
+    tmp_path: Path, stages: Stages, valkey: Valkey
+) -> None:
+    stages.all_hold(publish(tmp_path).version)
+    kwargs = valkey.connection_pool.connection_kwargs
+    url = f"redis://{kwargs['host']}:{kwargs['port']}/{kwargs['db']}"
+    data_clock = config(tmp_path, stages, valkey_url=url, clock="data", feedback_durability="none")
+    archived = EventJournal(DurableWrites(valkey))
+
+    async def hide(event_id: str) -> FeedbackEvent:
+        """Told through a gateway that starts for it; what it made of the time of day."""
+        async with serve(build(data_clock, NoTelemetry())) as channel:
+            stub: Any = FeedbackServiceStub(channel)
+            sent = event(event_id=event_id, event_time_ms=wall_clock())
+            await stub.LogEvents(LogEventsRequest(events=[sent]), wait_for_ready=True)
+        return FeedbackEvent(event_id, sent.media_id, sent.author_id, Action.HIDE, await archived.newest_ms(), "42", 0)
+
+    first = await hide("e1")
+    assert NOW - 1 <= first.time_ms < NOW + 60_000
+    await archived.record({"42": [replace(first, event_id="yesterday's last", time_ms=NOW + 7_200_000)]})
+    assert NOW + 7_200_000 < (await hide("e2")).time_ms < NOW + 7_260_000
+
+
+async def test_without_a_bundle_there_is_no_data_clock_and_events_are_to_be_sent_again(tmp_path: Path) -> None:
+    gateway = build(GatewayConfig(bundle_root=tmp_path, clock="data"), NoTelemetry())
+    server = ServerHandle(ServiceConfig(listen="127.0.0.1:0", drain_s=0.01), gateway, NoTelemetry())
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub: Any = FeedbackServiceStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.LogEvents(LogEventsRequest(events=[event()]))
+    finally:
+        await server.stop()
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "none is loaded yet" in str(refused.value.details())
