@@ -70,6 +70,22 @@ local function append(field, records, cap)
 end
 """
 
+# Puts 8-byte records at the end of a field of the user hash, each once: an older one like it goes. Keeps the last `cap` bytes.
+# Where a record is, is found and cut out by string functions of C, since a loop over 16 kB would hold up everybody.
+_LATEST = """
+local function latest(field, records, cap)
+  if #records == 0 then return end
+  local blob = redis.call('HGET', KEYS[1], field) or ''
+  for _, record in ipairs(records) do
+    local at = string.find(blob, record, 1, true)
+    while at and at % 8 ~= 1 do at = string.find(blob, record, at + 1, true) end
+    if at then blob = string.sub(blob, 1, at - 1) .. string.sub(blob, at + 8) end
+    blob = blob .. record
+  end
+  redis.call('HSET', KEYS[1], field, string.sub(blob, -cap))
+end
+"""
+
 # Drops what is older than `memory` seconds from a sorted set by time, lets the set go when nothing is added for as long, and keeps
 # its newest `most` members. Times are Valkey's own: those of devices and of the data clock say nothing about when to forget.
 _REMEMBER = """
@@ -91,6 +107,7 @@ APPEND = (
     _RELATE
     + _DECAY
     + _JOIN
+    + _LATEST
     + _REMEMBER
     + """
 local stored, counts, history, seen, followed, now = 0, read_counts(), {}, {}, {}, now_ms()
@@ -99,13 +116,14 @@ for base = 8, #ARGV, 6 do
     redis.call('HINCRBY', KEYS[1], 'c' .. ARGV[base + 1], 1)
     count(counts, tonumber(ARGV[base + 1]), tonumber(ARGV[base + 2]))
     stored = stored + 1
-    history[stored], seen[stored], followed[stored] = ARGV[base + 3], ARGV[base + 4], ARGV[base + 5]
+    history[stored], followed[stored] = ARGV[base + 3], ARGV[base + 5]
+    if ARGV[base + 4] ~= '' then seen[#seen + 1] = ARGV[base + 4] end
   end
 end
 forget_old(KEYS[2], now, tonumber(ARGV[4]), tonumber(ARGV[5]))
 if stored > 0 then write_counts(counts) end
 append('h', table.concat(history), tonumber(ARGV[1]))
-append('s', table.concat(seen), tonumber(ARGV[2]))
+latest('s', seen, tonumber(ARGV[2]))
 local accounts = table.concat(followed)
 if accounts ~= '' then relate('rf', '', accounts, tonumber(ARGV[3])) end
 return stored

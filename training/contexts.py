@@ -84,12 +84,12 @@ class ContextLog:
         )
 
     def seen(self, user: int, time_ms: int) -> Int64:
-        """Media shown to the user before `time_ms`, oldest first, the latest SEEN_LENGTH of them. Shape [S]."""
+        """Media shown to the user before `time_ms`, each once, the latest last, SEEN_LENGTH of them at most. Shape [S]."""
         keys, events = self._of_action[Action.IMPRESSION]
         user_B = np.array([user])
         start = int(np.searchsorted(keys, self._bounds(user_B, np.zeros(1, dtype=np.int64)))[0])
         end = int(np.searchsorted(keys, self._bounds(user_B, np.array([self.log.count_before(time_ms)])))[0])
-        return self.log.media_id_E[events[max(start, end - SEEN_LENGTH) : end]]
+        return _once(self.log.media_id_E[events[start:end]])[-SEEN_LENGTH:]
 
     def final_states(self) -> Iterator[tuple[str, UserState]]:
         """The state of every user after the last event, as online appends would have left it; for loading Valkey in bulk."""
@@ -108,7 +108,7 @@ class ContextLog:
             history_H = records_H[
                 max(history_at[user], history_at[user + 1] - LONG_HISTORY_LENGTH) : history_at[user + 1]
             ]
-            seen_S = seen_media[max(seen_at[user], seen_at[user + 1] - SEEN_LENGTH) : seen_at[user + 1]]
+            seen_S = _once(seen_media[seen_at[user] : seen_at[user + 1]])[-SEEN_LENGTH:]
             relations = no_accounts() | {Relation.FOLLOWED: followed_F[followed_at[user] : followed_at[user + 1]]}
             recent = RecentCounts(int(last_ms_B[user]), recent_BWA[user])
             yield user_id, UserState(self._profile(user), history_H, counts_BA[user], seen_S, relations, recent)
@@ -218,3 +218,9 @@ def _ranges(start_B: Int64, length_B: Int64) -> Int64:
     """start, start + 1, ... for every range, one after the other."""
     before_B = np.cumsum(length_B) - length_B
     return np.repeat(start_B - before_B, length_B) + np.arange(int(length_B.sum()))
+
+
+def _once(media_id_S: Int64) -> Int64:
+    """Each media id once, where it came last."""
+    found, behind = np.unique(media_id_S[::-1], return_index=True)
+    return media_id_S if len(found) == len(media_id_S) else media_id_S[np.sort(len(media_id_S) - 1 - behind)]

