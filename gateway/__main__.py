@@ -120,7 +120,8 @@ class Gateway:
             ExploreServicer(self._choice, self._config, self._now, self._telemetry), server
         )
         forget_logged = nothing_logged if self._funnel_log is None else self._funnel_log.forget
-        feedback = FeedbackServicer(self._journal, Clocks(self._now, wall_clock), forget_logged)
+        clocks = Clocks(self._now, wall_clock)
+        feedback = FeedbackServicer(self._journal, clocks, forget_logged, self._config.deadline_s)
         add_FeedbackServiceServicer_to_server(feedback, server)
 
     async def _load(self) -> None:

@@ -5,6 +5,7 @@ What is acknowledged has been stored as durably as `features.durability` is aske
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -56,9 +57,12 @@ async def nothing_logged(user_id: str) -> int:
 class FeedbackServicer(FeedbackServiceServicer):
     """Writes events and relations to the journal."""
 
-    def __init__(self, journal: EventJournal, clocks: Clocks, forget_logged: ForgetLogged = nothing_logged) -> None:
-        """`forget_logged` removes a user's rows from the funnel log and returns how many there were."""
-        self._journal, self._clocks, self._forget_logged = journal, clocks, forget_logged
+    def __init__(
+        self, journal: EventJournal, clocks: Clocks, forget_logged: ForgetLogged = nothing_logged, page_s: float = 0.0
+    ) -> None:
+        """`forget_logged` removes a user's rows from the funnel log and returns how many there were; `page_s`: the longest that any
+        gateway makes a page for."""
+        self._journal, self._clocks, self._forget_logged, self._page_s = journal, clocks, forget_logged, page_s
 
     async def LogEvents(
         self, request: LogEventsRequest, context: grpc.aio.ServicerContext[LogEventsRequest, LogEventsResponse]
@@ -87,7 +91,10 @@ class FeedbackServicer(FeedbackServiceServicer):
     async def DeleteUser(
         self, request: DeleteUserRequest, context: grpc.aio.ServicerContext[DeleteUserRequest, DeleteUserResponse]
     ) -> DeleteUserResponse:
-        """Removes everything of a user, state first, so that no page is made of it any more. Safe to repeat."""
+        """Removes everything of a user, state first, so that no page is made of it any more. Safe to repeat.
+
+        Pages that are being made of it meanwhile will be remembered and logged. It waits until they have ended, and removes that too.
+        """
         user = check_user(request.user_id, "user_id")
         removed: dict[str, int] = {}
 
@@ -98,6 +105,11 @@ class FeedbackServicer(FeedbackServiceServicer):
         state = await step(self._journal.forget(user))
         removed |= {"state_fields": state.state_fields, "event_ids": state.event_ids, "exposures": state.exposures}
         removed["archived_events"] = await step(self._journal.forget_archived(user))
+        await asyncio.sleep(self._page_s)
+        late = await step(self._journal.forget(user))
+        removed["state_fields"] += late.state_fields
+        removed["event_ids"] += late.event_ids
+        removed["exposures"] += late.exposures
         removed["funnel_rows"] = await step(self._forget_logged(user), "funnel_log")
         return DeleteUserResponse(**removed)
 

@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from valkey.asyncio import Valkey
 
 from features.durability import Durability, DurableWrites
 from features.event_archive import shard_of, stream_key
 from features.event_journal import EventJournal
-from features.user_state import UserStateStore
+from features.exposures import Exposure
+from features.user_state import UserStateStore, user_key
 from gateway.feedback import Clocks, FeedbackServicer, nothing_logged
 from protos.explore.v1 import feedback_pb2
 from protos.explore.v1.feedback_pb2 import (
@@ -43,10 +45,11 @@ def _servicer(
     clock_ms: int = NOW_MS,
     durability: Durability = Durability.AOF,
     forget_logged: Callable[[str], Awaitable[int]] = nothing_logged,
+    page_s: float = 0.0,
     timeout_s: float = 5.0,
 ) -> FeedbackServicer:
     journal = EventJournal(DurableWrites(client, durability, timeout_s))
-    return FeedbackServicer(journal, Clocks(lambda: clock_ms, lambda: NOW_MS), forget_logged)
+    return FeedbackServicer(journal, Clocks(lambda: clock_ms, lambda: NOW_MS), forget_logged, page_s)
 
 
 async def _archived(client: Valkey, user_id: str = "42") -> list[dict[bytes, bytes]]:
@@ -240,6 +243,19 @@ async def test_a_deleted_user_is_a_new_one(durable_valkey: Valkey) -> None:
     assert (first.funnel_rows, asked) == (500, ["42", "42"])
     assert len(await _archived(durable_valkey, "43")) == 1
     assert (await servicer.LogEvents(LogEventsRequest(events=mine), CONTEXT)).accepted == 3
+
+
+async def test_a_page_that_was_being_made_of_a_deleted_user_leaves_nothing_behind(durable_valkey: Valkey) -> None:
+    servicer = _servicer(durable_valkey, page_s=0.5)
+    await servicer.LogEvents(LogEventsRequest(events=[event()]), CONTEXT)
+    deletion = asyncio.create_task(servicer.DeleteUser(DeleteUserRequest(user_id="42"), CONTEXT))
+    while await durable_valkey.exists(user_key("42")):
+        pass
+    shown = np.array([7], np.int64)
+    page = Exposure("r1", "42", NOW_MS, "explore", {}, 1.0, "v1", shown, np.zeros(1, np.int64), np.ones(1))
+    await UserStateStore(durable_valkey).remember(page)
+    assert (await deletion).exposures == 1
+    assert await durable_valkey.keys(user_key("42") + "*") == []
 
 
 async def test_a_deletion_that_fails_half_way_says_so_and_a_repeat_finishes(durable_valkey: Valkey) -> None:
