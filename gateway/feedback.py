@@ -93,7 +93,7 @@ class FeedbackServicer(FeedbackServiceServicer):
     ) -> DeleteUserResponse:
         """Removes everything of a user, state first, so that no page is made of it any more. Safe to repeat.
 
-        Pages that are being made of it meanwhile will be remembered and logged. It waits until they have ended, and removes that too.
+        Pages that are being made of it meanwhile will be remembered and logged: it waits for their end, and removes that too.
         """
         user = check_user(request.user_id, "user_id")
         removed: dict[str, int] = {}
