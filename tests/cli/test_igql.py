@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,11 @@ def test_a_running_stack_knows_the_user_better_than_the_log(
     assert "user 'eve' from the running stack at 2023-11-14 22:13:20 UTC" in done.stderr
     found = {each["media_id"] for each in _json(home, "run", query, "--user", "eve")["candidates"]}
     assert found == set(hand_made().media_id_M.tolist()) - {302, 402}
+    # A log that was of these days when the stack started, and is an old one by now: the stack goes on as it began.
+    monkeypatch.setattr(RunningStack, "find", classmethod(lambda cls, run: cls(Ports.free(), (), "hand-made", "wall")))
+    now = datetime.now(UTC)
+    told = _explore(home, "run", query, "--user", "eve").stderr
+    assert any(f"at {day:%Y-%m-%d}" in told for day in (now, now + timedelta(minutes=5)))
 
 
 def test_a_store_that_does_not_answer_is_told(home: Path, query: Path, monkeypatch: pytest.MonkeyPatch) -> None:
