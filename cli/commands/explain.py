@@ -93,4 +93,4 @@ def _unsourced(workspace: Workspace, response: GetFeedResponse, user: str, media
     from cli.unsourced import why_unsourced
 
     clock = clock_for(workspace.bundles().manifest(response.bundle_version))
-    return why_unsourced(workspace, response.bundle_version, clock, user, media)
+    return why_unsourced(workspace, response.bundle_version, clock, user, media, response.arms)

@@ -144,6 +144,24 @@ def test_run_gives_as_many_as_asked_for(home: Path, query: Path) -> None:
     assert len(_json(home, "run", query, "--user", "ann", "--count", "3")["candidates"]) == 3
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_what_is_taken_down_is_not_found(home: Path, query: Path, tmp_path: Path, command: str) -> None:
+    query.write_text("user.trending()")
+    before = _json(home, command, query, "--user", "nobody")["candidates"]
+    for folder in ("bundles", "data"):
+        (tmp_path / folder).symlink_to(home / folder)
+    (tmp_path / "takedowns.txt").write_text("media 100\naccount 40\n")
+    after = _json(tmp_path, command, query, "--user", "nobody")["candidates"]
+    if command == "run":
+        lost = {each["media_id"] for each in before} - {each["media_id"] for each in after}
+        assert lost == {100, 400, 401}
+    else:
+        assert (before, after) == (11, 8)
+    (tmp_path / "takedowns.txt").write_text("medium 5\n")
+    with pytest.raises(CommandError, match=r"takedowns\.txt:1"):
+        _explore(tmp_path, command, query, "--user", "nobody")
+
+
 def test_an_unknown_user_is_served_and_said_to_be_unknown(home: Path, query: Path) -> None:
     query.write_text("user.trending()")
     done = _explore(home, "run", query, "--user", "nobody")
