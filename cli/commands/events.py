@@ -9,13 +9,13 @@ import grpc
 import typer
 import valkey.exceptions
 from rich.console import Console
-from valkey import Valkey
 
 from cli.commands.feed import running_gateway
 from cli.errors import CommandError
 from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.progress import steps
 from cli.stack import RunningStack
+from cli.valkey_access import open_valkey
 from cli.workspace import Workspace
 from protos.explore.v1.feedback_pb2 import DeleteUserRequest, DeleteUserResponse
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
@@ -44,10 +44,12 @@ def export(
 
     url = store or _running_valkey(context.obj)
     try:
-        with Valkey.from_url(url) as client, steps() as progress, progress.step("reading the archive") as report:
+        with open_valkey(url) as client, steps() as progress, progress.step("reading the archive") as report:
             found = export_events(client, directory, report)
     except valkey.exceptions.ValkeyError as error:
         raise CommandError(f"the archive cannot be read: {error}", "see `explore status`") from error
+    except OSError as error:
+        raise _unusable(directory, error) from error
     typer.echo(f"{found.events:,} events in {found.file}" if found.file else "nothing new")
     if found.duplicates:
         typer.echo(f"{found.duplicates:,} entries were sent again, and count once")
@@ -103,7 +105,16 @@ def delete_user(
     for field in response.DESCRIPTOR.fields_by_name:
         typer.echo(f"{getattr(response, field):>10,}  {field.replace('_', ' ')}")
     for directory in exported:
-        typer.echo(f"{forget_exported(directory, user):>10,}  events in {directory}")
+        try:
+            typer.echo(f"{forget_exported(directory, user):>10,}  events in {directory}")
+        except OSError as error:
+            raise _unusable(directory, error) from error
+
+
+def _unusable(directory: Path, error: OSError) -> CommandError:
+    return CommandError(
+        f"the export in {directory} cannot be read or written: {error}", "name a directory that you may write to"
+    )
 
 
 def _delete(gateway: Gateway, user: str) -> DeleteUserResponse:

