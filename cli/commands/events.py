@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from protos.explore.v1.feedback_pb2 import DeleteUserRequest, DeleteUserResponse
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
 
 _DELETE_TIMEOUT_S = 120.0  # all files of the funnel log may have to be written anew
+_MERGE = "explore events merge"  # what dataset.json of a merged data set says that it was made by
 _Directories = list[Path]
 _NONE: _Directories = []
 
@@ -66,22 +68,49 @@ def merge(
     directory: Annotated[Path, typer.Argument(help="Directory of `explore events export`.")],
     name: Annotated[str, typer.Option(help="Name of the data set that is made, and used from then on.")],
     data: Annotated[Path | None, typer.Option(help="Data set to add to; the one in use if left out.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Give up the data set of that name, even if no merge made it.")
+    ] = False,
 ) -> None:
-    """Make a data set from one that is there and exported events: `explore train` then learns from both."""
+    """Make a data set from one that is there and exported events: `explore train` then learns from both.
+
+    Under the name of an earlier merge, the new one takes its place.
+    """
     from cli.event_export import exported_events
     from training.datasets import load, write
     from training.datasets.merge import with_events
 
     workspace: Workspace = context.obj
+    if not replace:
+        _refuse_loss(workspace.dataset(name))
     before = load(data or workspace.current_dataset())
     merged = with_events(before, exported_events(directory))
-    written = write(merged, workspace.dataset(name))
+    written = write(dataclasses.replace(merged, created_by=_MERGE), workspace.dataset(name))
     workspace.use_dataset(name)
     for note in merged.warnings[len(before.warnings) :]:
         typer.echo(note, err=True)
     Console().print(
         f"data set {name!r} in {workspace.dataset(name)}: {len(written.events) - len(before.events):,} events and "
         f"{len(written.users) - len(before.users):,} users more; now in use"
+    )
+
+
+def _refuse_loss(place: Path) -> None:
+    """Raises CommandError if a merge into `place` would delete what no merge could make again."""
+    from training.datasets.contract import INFO_FILE, TRUTH_DIR
+    from training.datasets.load import read_info
+
+    if not place.exists():
+        return
+    if (place / TRUTH_DIR).exists():
+        loss = "its ground truth would be lost"
+    elif read_info(place / INFO_FILE).get("created_by") != _MERGE:
+        loss = f"it does not say that `{_MERGE}` made it"
+    else:
+        return
+    raise CommandError(
+        f"data set {place.name!r} is there already, in {place}, and {loss}",
+        "choose another --name, or give it up with --replace",
     )
 
 
