@@ -12,6 +12,7 @@ from valkey import Valkey
 from features.event_archive import Cause, FeedbackEvent, archived, stream_key
 
 PAGE = 2_000  # entries per round trip
+_NO_STREAM = "no such key"  # Valkey's words, without the ERR in front
 
 Entry = tuple[str, tuple[FeedbackEvent, Cause]]  # the id in the stream, and what it says
 
@@ -25,11 +26,13 @@ class ShardEnd:
 
 
 def shard_end(client: Valkey, shard: int) -> ShardEnd:
-    """Where a shard ends now."""
+    """Where a shard ends now. Raises ValkeyError if it cannot be asked."""
     try:
         info: Any = client.xinfo_stream(stream_key(shard))
-    except valkey.exceptions.ResponseError:  # there is no such stream, so nothing was ever added
-        return ShardEnd()
+    except valkey.exceptions.ResponseError as error:
+        if str(error) != _NO_STREAM:  # such as a user who may not ask: to call that empty would hide what is there
+            raise
+        return ShardEnd()  # nothing was ever added
     return ShardEnd(info["last-generated-id"].decode(), int(info["entries-added"]))
 
 

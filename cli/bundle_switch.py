@@ -50,7 +50,7 @@ def refuse_other_data(stack: RunningStack | None, manifest: Manifest) -> None:
     """Raises CommandError if a running stack is of another data set."""
     if data := other_data(stack, manifest):
         bundle = f"bundle {manifest.version} is of data set {manifest.dataset!r}"
-        advice = "`explore down` ends it; then activate the bundle and start again"
+        advice = "`explore down` ends it; then activate a bundle of the data set that you want, and start again"
         raise CommandError(f"{bundle}, the running stack serves the users of {data!r}", advice)
 
 

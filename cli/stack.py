@@ -96,6 +96,9 @@ class RunningStack:
     ports: Ports
     processes: tuple[Process, ...]
     dataset: str
+    clock: str = (
+        ""  # "wall" or "data", as its gateway was told; "" in a run file of an older release, which does not say
+    )
 
     def ended(self) -> list[Process]:
         """The processes that no longer run."""
@@ -115,7 +118,8 @@ class RunningStack:
         except FileNotFoundError:
             return None
         ports = Ports(**{**saved["ports"], "shards": tuple(saved["ports"].get("shards", ()))})
-        stack = cls(ports, tuple(Process(**p) for p in saved["processes"]), saved["dataset"])
+        running = tuple(Process(**p) for p in saved["processes"])
+        stack = cls(ports, running, saved["dataset"], saved.get("clock", ""))
         return stack if len(stack.ended()) < len(stack.processes) else None
 
 
@@ -194,7 +198,7 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
     except BaseException:
         processes.stop(started, STOP_GRACE_S)
         raise
-    stack = RunningStack(plan.ports, tuple(started), plan.dataset)
+    stack = RunningStack(plan.ports, tuple(started), plan.dataset, plan.clock)
     stack.save(plan.run)
     return stack
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from bundles.bundle import Bundle
+from cli.served_sourcing import open_engine, query_of
 from cli.user_lookup import look_up
 from cli.workspace import Workspace
 from features.item_table import UNKNOWN_ROW
 from retrieval_svc.catalogue import Catalogue
-from retrieval_svc.config import SourcingConfig
-from retrieval_svc.engine import RetrievalEngine
 from retrieval_svc.igql.files import compile_file
 
 _DEEP = 5_000  # candidates asked for to see whether any source finds it at all; what the service allows by default
@@ -38,11 +38,13 @@ class Unsourced:
         return "it could be recommended, but no source of the query file finds it for this user"
 
 
-def why_unsourced(workspace: Workspace, bundle_version: str, clock: str, user_id: str, media_id: int) -> Unsourced:
-    """Asks the catalogue, then the rules, then the query with many more candidates.
+def why_unsourced(
+    workspace: Workspace, bundle_version: str, clock: str, user_id: str, media_id: int, arms: Mapping[str, str]
+) -> Unsourced:
+    """Asks the catalogue, then the rules, then the query of the user's `arms`, layer to arm, with many more candidates.
 
-    Raises BundleError if the workspace does not hold the bundle, CommandError if the user cannot be looked up, and IgqlError for a
-    query file that is wrong.
+    Raises BundleError if the workspace does not hold the bundle, CommandError if the user or the arms cannot be looked up or the
+    list of takedowns is broken, and IgqlError for a query file that is wrong.
     """
     store = workspace.bundles()
     manifest = store.manifest(bundle_version)
@@ -50,8 +52,8 @@ def why_unsourced(workspace: Workspace, bundle_version: str, clock: str, user_id
     row = int(catalogue.items.rows(np.array([media_id], dtype=np.int64))[0])
     if row == UNKNOWN_ROW:
         return Unsourced(False)
-    query = workspace.query_file()
-    engine = RetrievalEngine(catalogue, SourcingConfig(igql_file=query, takedown_file=workspace.takedown_file))
+    query = query_of(workspace, arms)
+    engine = open_engine(workspace, catalogue, query)
     asked = look_up(workspace, manifest, clock, user_id)
     many = np.array([_DEEP], dtype=np.int64)
     run = engine.execution(compile_file(query, catalogue.vocabulary), asked.contexts, [asked.seen_S], many).run

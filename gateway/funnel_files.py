@@ -1,7 +1,8 @@
 """The funnel log on disk: Parquet files that appear whole, never collide between replicas, and stay within a bound.
 
 Knows the disk and the columns; knows neither stages nor the event loop: one worker thread calls it. A full or broken disk costs log
-entries and one warning, never a request. Shapes: N candidates of one request.
+entries and one warning, never a request. Who changes the directory holds its lock: another replica may be at the same file.
+Shapes: N candidates of one request.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundles.disk import exclusive
 from features.funnel_columns import FILE_PREFIX, FILE_SUFFIX, Column, probability_prefix, score_column
 from features.schema import Stage
 from gateway.feed import FeedRequest
@@ -102,8 +104,9 @@ class FunnelFiles:
         self._pl.concat([self._frame(record) for record in records]).write_parquet(content, compression="zstd")
         try:
             self._config.directory.mkdir(parents=True, exist_ok=True)
-            self._write(content.getvalue(), _file_name())
-            self._trim()
+            with exclusive(self._config.directory):
+                self._write(content.getvalue(), _file_name())
+                self._trim()
         except OSError as error:
             self.lost += len(records)
             if not self._broken:
@@ -125,7 +128,8 @@ class FunnelFiles:
         )
         self._waiting = waiting
         for path in self._sizes():
-            removed += self._forget_in(path, user_id)
+            with exclusive(self._config.directory):  # for one file at a time: others wait for moments only
+                removed += self._forget_in(path, user_id)
         self.bytes_on_disk = sum(self._sizes().values())
         return removed
 
@@ -149,7 +153,7 @@ class FunnelFiles:
         return removed
 
     def _write(self, content: bytes, name: str) -> None:
-        unfinished = self._config.directory / f".{name}{_UNFINISHED}"
+        unfinished = self._config.directory / f".{name}.{secrets.token_hex(8)}{_UNFINISHED}"
         try:
             unfinished.write_bytes(content)
             os.replace(unfinished, self._config.directory / name)

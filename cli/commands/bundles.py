@@ -108,6 +108,7 @@ def hold(context: typer.Context, version: Version, wait: Wait = _WAIT_S) -> None
     store = workspace.bundles()
     target = store.find(version)
     store.open(target, FINGERPRINT, reread=True)
+    refuse_other_data(RunningStack.find(workspace.run), store.manifest(target))
     store.hold(target)
     typer.echo(f"bundle {target} is held besides the active one, until `explore release {target}`")
     wait_for(RunningStack.find(workspace.run), lambda answer: target in answer.versions, target, f"hold {target}", wait)

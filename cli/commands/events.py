@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -10,18 +10,19 @@ import grpc
 import typer
 import valkey.exceptions
 from rich.console import Console
-from valkey import Valkey
 
 from cli.commands.feed import running_gateway
 from cli.errors import CommandError
 from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.progress import steps
 from cli.stack import RunningStack
+from cli.valkey_access import open_valkey
 from cli.workspace import Workspace
 from protos.explore.v1.feedback_pb2 import DeleteUserRequest, DeleteUserResponse
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
 
 _DELETE_TIMEOUT_S = 120.0  # all files of the funnel log may have to be written anew
+_MERGE = "explore events merge"  # what dataset.json of a merged data set says that it was made by
 _Directories = list[Path]
 _NONE: _Directories = []
 
@@ -45,10 +46,12 @@ def export(
 
     url = store or _running_valkey(context.obj)
     try:
-        with Valkey.from_url(url) as client, steps() as progress, progress.step("reading the archive") as report:
+        with open_valkey(url) as client, steps() as progress, progress.step("reading the archive") as report:
             found = export_events(client, directory, report)
     except valkey.exceptions.ValkeyError as error:
         raise CommandError(f"the archive cannot be read: {error}", "see `explore status`") from error
+    except OSError as error:
+        raise _unusable(directory, error) from error
     typer.echo(f"{found.events:,} events in {found.file}" if found.file else "nothing new")
     if found.duplicates:
         typer.echo(f"{found.duplicates:,} entries were sent again, and count once")
@@ -65,19 +68,28 @@ def merge(
     directory: Annotated[Path, typer.Argument(help="Directory of `explore events export`.")],
     name: Annotated[str, typer.Option(help="Name of the data set that is made, and used from then on.")],
     data: Annotated[Path | None, typer.Option(help="Data set to add to; the one in use if left out.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Give up the data set of that name, even if no merge made it.")
+    ] = False,
 ) -> None:
-    """Make a data set from one that is there and exported events: `explore train` then learns from both."""
+    """Make a data set from one that is there and exported events: `explore train` then learns from both.
+
+    Under the name of an earlier merge, the new one takes its place.
+    """
     from cli.event_export import exported_events
     from training.datasets import load, write
     from training.datasets.lineage import Origin, mark
     from training.datasets.merge import with_events
 
     workspace: Workspace = context.obj
+    if not replace:
+        _refuse_loss(workspace.dataset(name))
     source = data or workspace.current_dataset()
     before = load(source)
     merged = with_events(before, exported_events(directory))
-    if source.resolve() == workspace.dataset(source.name).resolve():  # else nobody knows what its name means here
-        merged = replace(merged, made_from=(*before.made_from, Origin(source.name, mark(source))))
+    here = source.resolve() == workspace.dataset(source.name).resolve()  # else nobody knows what its name means
+    made_from = (*before.made_from, Origin(source.name, mark(source))) if here else ()
+    merged = dataclasses.replace(merged, created_by=_MERGE, made_from=made_from)
     written = write(merged, workspace.dataset(name))
     workspace.use_dataset(name)
     for note in merged.warnings[len(before.warnings) :]:
@@ -85,6 +97,25 @@ def merge(
     Console().print(
         f"data set {name!r} in {workspace.dataset(name)}: {len(written.events) - len(before.events):,} events and "
         f"{len(written.users) - len(before.users):,} users more; now in use"
+    )
+
+
+def _refuse_loss(place: Path) -> None:
+    """Raises CommandError if a merge into `place` would delete what no merge could make again."""
+    from training.datasets.contract import INFO_FILE, TRUTH_DIR
+    from training.datasets.load import read_info
+
+    if not place.exists():
+        return
+    if (place / TRUTH_DIR).exists():
+        loss = "its ground truth would be lost"
+    elif read_info(place / INFO_FILE).get("created_by") != _MERGE:
+        loss = f"it does not say that `{_MERGE}` made it"
+    else:
+        return
+    raise CommandError(
+        f"data set {place.name!r} is there already, in {place}, and {loss}",
+        "choose another --name, or give it up with --replace",
     )
 
 
@@ -108,7 +139,16 @@ def delete_user(
     for field in response.DESCRIPTOR.fields_by_name:
         typer.echo(f"{getattr(response, field):>10,}  {field.replace('_', ' ')}")
     for directory in exported:
-        typer.echo(f"{forget_exported(directory, user):>10,}  events in {directory}")
+        try:
+            typer.echo(f"{forget_exported(directory, user):>10,}  events in {directory}")
+        except OSError as error:
+            raise _unusable(directory, error) from error
+
+
+def _unusable(directory: Path, error: OSError) -> CommandError:
+    return CommandError(
+        f"the export in {directory} cannot be read or written: {error}", "name a directory that you may write to"
+    )
 
 
 def _delete(gateway: Gateway, user: str) -> DeleteUserResponse:

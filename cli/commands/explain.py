@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from cli.commands.feed import ask, running_gateway
+from cli.commands.feed import PageSize, ask, running_gateway
 from cli.console import wide_console
 from cli.explain_tables import candidates_table, funnel_tables, item_story, page_story
 from cli.feed_table import as_json
@@ -36,7 +36,7 @@ def explain(
         typer.Option(help="One media item in full: why it is on the page, or why not.", min=1, max=2**63 - 1),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every candidate, not only the page.")] = False,
-    page_size: Annotated[int | None, typer.Option(help="Items; the server's default if left out.")] = None,
+    page_size: PageSize = None,
     surface: Annotated[str, typer.Option(help="Where the page would be shown.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     address: Address = None,
@@ -93,4 +93,4 @@ def _unsourced(workspace: Workspace, response: GetFeedResponse, user: str, media
     from cli.unsourced import why_unsourced
 
     clock = clock_for(workspace.bundles().manifest(response.bundle_version))
-    return why_unsourced(workspace, response.bundle_version, clock, user, media)
+    return why_unsourced(workspace, response.bundle_version, clock, user, media, response.arms)

@@ -18,6 +18,9 @@ from cli.workspace import Workspace
 from protos.explore.v1.feed_pb2 import GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feed_pb2_grpc import ExploreServiceStub
 
+PageSize = Annotated[
+    int | None, typer.Option(help="Items; the server's default if left out.", min=1, max=2**31 - 1)
+]  # an int32 of the request; the server says how many it allows
 _TIMEOUT_S = 10.0  # for a person at a terminal; applications set their own
 
 
@@ -29,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def feed(
     context: typer.Context,
     user: Annotated[str, typer.Option(help="Whose page.")],
-    page_size: Annotated[int | None, typer.Option(help="Items; the server's default if left out.")] = None,
+    page_size: PageSize = None,
     pages: Annotated[int, typer.Option(help="How many pages, one after the other.", min=1)] = 1,
     surface: Annotated[str, typer.Option(help="Where the page would be shown.")] = "",
     json_: Annotated[bool, typer.Option("--json", help="One JSON object per page.")] = False,

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from bundles.manifest import Manifest
     from cli.user_lookup import LookedUp
     from retrieval_svc.catalogue import Catalogue
-    from retrieval_svc.engine import RetrievalEngine
     from retrieval_svc.igql.vocabulary import Vocabulary
 
 File = Annotated[Path, typer.Argument(help="Query file.")]
@@ -69,12 +68,13 @@ def run(
     count: Annotated[int, typer.Option(help="How many candidates.", min=1)] = 50,
     json_: Json = False,
 ) -> None:
-    """Show what a query file finds for a user on the active bundle."""
+    """Show what a query file finds for a user on the active bundle, without what is taken down."""
     from cli.query_tables import candidate_facts, candidate_table
+    from cli.served_sourcing import open_engine
 
     catalogue, asked = _prepare(context.obj, file, user)
     with _explained():
-        sourced = _engine(catalogue, file).retrieve(asked.contexts, [asked.seen_S], _one(count))
+        sourced = open_engine(context.obj, catalogue, file).retrieve(asked.contexts, [asked.seen_S], _one(count))
     facts = candidate_facts(sourced, catalogue.items)
     if json_:
         typer.echo(json.dumps({"user_id": user, "known": asked.known, "candidates": facts}))
@@ -94,13 +94,14 @@ def explain(
     import time
 
     from cli.query_tables import Explained, explain_facts, explain_tree
+    from cli.served_sourcing import open_engine
     from retrieval_svc.igql.execute import Execution
     from retrieval_svc.igql.files import compile_file
     from retrieval_svc.sourced import sourced
 
     catalogue, asked = _prepare(context.obj, file, user)
     with _explained():
-        engine = _engine(catalogue, file)
+        engine = open_engine(context.obj, catalogue, file)
         plan = compile_file(file, catalogue.vocabulary)
     execution = engine.execution(plan, asked.contexts, [asked.seen_S], _one(count))
     if eager:
@@ -148,14 +149,6 @@ def _catalogue(workspace: Workspace, manifest: Manifest) -> Catalogue:
     from retrieval_svc.catalogue import Catalogue
 
     return Catalogue.open(Bundle(manifest.version, workspace.bundles().root / manifest.version, manifest))
-
-
-def _engine(catalogue: Catalogue, file: Path) -> RetrievalEngine:
-    """The engine with the file as its query, warmed up by one run for nobody."""
-    from retrieval_svc.config import SourcingConfig
-    from retrieval_svc.engine import RetrievalEngine
-
-    return RetrievalEngine(catalogue, SourcingConfig(igql_file=file))
 
 
 def _one(count: int) -> NDArray[np.int64]:

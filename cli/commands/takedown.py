@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bundles.disk import exclusive, swap_file
 from cli.errors import CommandError
 from cli.workspace import Workspace
 
 _Ids = list[int]
 _DEFAULT: _Ids = []
+_LARGEST_ID = 2**63 - 1  # as in `serving.takedowns`, which refuses the whole file over a larger one
 
 
 def register(app: typer.Typer) -> None:
@@ -23,8 +24,12 @@ def register(app: typer.Typer) -> None:
 
 def takedown(
     context: typer.Context,
-    media: Annotated[_Ids, typer.Option(help="Id of a media item; may be given several times.", min=1)] = _DEFAULT,
-    account: Annotated[_Ids, typer.Option(help="Id of an account: everything that it posted.", min=1)] = _DEFAULT,
+    media: Annotated[
+        _Ids, typer.Option(help="Id of a media item; may be given several times.", min=1, max=_LARGEST_ID)
+    ] = _DEFAULT,
+    account: Annotated[
+        _Ids, typer.Option(help="Id of an account: everything that it posted.", min=1, max=_LARGEST_ID)
+    ] = _DEFAULT,
     undo: Annotated[bool, typer.Option("--undo", help="Show them again.")] = False,
 ) -> None:
     """Take media or whole accounts off every page from the next request on, without training or restart.
@@ -34,10 +39,19 @@ def takedown(
     workspace: Workspace = context.obj
     file = workspace.takedown_file
     entries = [f"media {each}" for each in media] + [f"account {each}" for each in account]
-    lines = _read(file)
     if not entries:
+        lines = _read(file)
         typer.echo("\n".join(lines) if lines else "nothing is taken down")
         return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(file.parent):  # what another moderator takes down meanwhile must not get lost
+        _change(file, entries, undo)
+    state = "shown again" if undo else "taken down"
+    typer.echo(f"{', '.join(entries)}: {state} from the next page on ({file})")
+
+
+def _change(file: Path, entries: list[str], undo: bool) -> None:
+    lines = _read(file)
     held = {_entry(line) for line in lines}
     if undo:
         unknown = [entry for entry in entries if entry not in held]
@@ -47,13 +61,12 @@ def takedown(
     else:
         today = datetime.now(UTC).date().isoformat()
         lines += [f"{entry}  # {today}" for entry in entries if entry not in held]
-    _write(file, lines)
-    state = "shown again" if undo else "taken down"
-    typer.echo(f"{', '.join(entries)}: {state} from the next page on ({file})")
+    swap_file(file, "".join(f"{line}\n" for line in lines), durable=True)
+    _read(file)
 
 
 def _read(file: Path) -> list[str]:
-    """The lines of the file. Raises CommandError if a service would refuse it: it must not be made worse unseen."""
+    """The lines of the file. Raises CommandError if a service would refuse it: it must not be, or get, worse unseen."""
     from serving.takedowns import TakedownsRefused, read_takedowns
 
     try:
@@ -66,11 +79,6 @@ def _read(file: Path) -> list[str]:
 
 
 def _entry(line: str) -> str:
-    return " ".join(line.split("#", 1)[0].split())
-
-
-def _write(file: Path, lines: list[str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".new")
-    fresh.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    os.replace(fresh, file)
+    """What a line of a list that was read names, however it is written; empty for a comment."""
+    words = line.split("#", 1)[0].split()
+    return f"{words[0]} {int(words[1])}" if words else ""

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 import valkey.exceptions
-from valkey import Valkey
 
 from cli.commands.stack import active_manifest, users_of
 from cli.errors import CommandError
+from cli.valkey_access import open_valkey
 from cli.workspace import Workspace
 
 
@@ -29,13 +29,7 @@ def load_users(
     if not data.is_dir():
         raise CommandError(f"the users of the active bundle are those of {data}, which is not there")
     try:
-        client = Valkey.from_url(store)
-    except ValueError as error:
-        raise CommandError(
-            f"--valkey is no URL of a Valkey: {error}", "for example redis://127.0.0.1:6379/0"
-        ) from error
-    try:
-        with client:
+        with open_valkey(store) as client:
             users_of(data)(client)
     except valkey.exceptions.ConnectionError as error:
         raise CommandError(

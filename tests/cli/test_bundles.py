@@ -206,10 +206,11 @@ async def test_who_does_not_come_along_in_time_is_named(tmp_path: Path, stack: l
     assert "rerank_svc: does not answer" in told
 
 
-async def test_a_bundle_of_other_data_is_not_activated_under_a_running_stack(
-    tmp_path: Path, stack: list[str], store: BundleStore, publish: Publish
+@pytest.mark.parametrize("command", ["activate", "hold"])
+async def test_a_bundle_of_other_data_is_refused_under_a_running_stack(
+    tmp_path: Path, stack: list[str], store: BundleStore, publish: Publish, command: str
 ) -> None:
     other = publish("other", dataset="kuairand")
-    told = error_of(await run_beside(tmp_path, "activate", other), CommandError)
+    told = error_of(await run_beside(tmp_path, command, other), CommandError)
     assert f"bundle {other} is of data set 'kuairand', the running stack serves the users of 'synthetic'" in told
-    assert store.active_version() == stack[1]
+    assert (store.active_version(), store.also()) == (stack[1], [])

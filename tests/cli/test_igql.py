@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,24 @@ def test_run_gives_as_many_as_asked_for(home: Path, query: Path) -> None:
     assert len(_json(home, "run", query, "--user", "ann", "--count", "3")["candidates"]) == 3
 
 
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_what_is_taken_down_is_not_found(home: Path, query: Path, tmp_path: Path, command: str) -> None:
+    query.write_text("user.trending()")
+    before = _json(home, command, query, "--user", "nobody")["candidates"]
+    for folder in ("bundles", "data"):
+        (tmp_path / folder).symlink_to(home / folder)
+    (tmp_path / "takedowns.txt").write_text("media 100\naccount 40\n")
+    after = _json(tmp_path, command, query, "--user", "nobody")["candidates"]
+    if command == "run":
+        lost = {each["media_id"] for each in before} - {each["media_id"] for each in after}
+        assert lost == {100, 400, 401}
+    else:
+        assert (before, after) == (11, 8)
+    (tmp_path / "takedowns.txt").write_text("medium 5\n")
+    with pytest.raises(CommandError, match=r"takedowns\.txt:1"):
+        _explore(tmp_path, command, query, "--user", "nobody")
+
+
 def test_an_unknown_user_is_served_and_said_to_be_unknown(home: Path, query: Path) -> None:
     query.write_text("user.trending()")
     done = _explore(home, "run", query, "--user", "nobody")
@@ -223,6 +242,11 @@ def test_a_running_stack_knows_the_user_better_than_the_log(
     assert "user 'eve' from the running stack at 2023-11-14 22:13:20 UTC" in done.stderr
     found = {each["media_id"] for each in _json(home, "run", query, "--user", "eve")["candidates"]}
     assert found == set(hand_made().media_id_M.tolist()) - {302, 402}
+    # A log that was of these days when the stack started, and is an old one by now: the stack goes on as it began.
+    monkeypatch.setattr(RunningStack, "find", classmethod(lambda cls, run: cls(Ports.free(), (), "hand-made", "wall")))
+    now = datetime.now(UTC)
+    told = _explore(home, "run", query, "--user", "eve").stderr
+    assert any(f"at {day:%Y-%m-%d}" in told for day in (now, now + timedelta(minutes=5)))
 
 
 def test_a_store_that_does_not_answer_is_told(home: Path, query: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from cli.stack import (
     describe,
     launch,
     launch_together,
+    start,
     started_at_ms,
 )
 from cli.workspace import Workspace
@@ -199,8 +201,28 @@ def test_without_further_shards_nobody_hears_of_any(plan: StackPlan) -> None:
 def test_a_stack_in_shards_is_found_again(tmp_path: Path) -> None:
     own = processes.start("retrieval_svc-1", ["/bin/sleep", "60"], tmp_path / "log", {})
     try:
-        stack = RunningStack(Ports.from_base(41_000, 2), (own,), "data")
+        stack = RunningStack(Ports.from_base(41_000, 2), (own,), "data", "wall")
         stack.save(tmp_path)
         assert RunningStack.find(tmp_path) == stack
+        file = tmp_path / "stack.json"
+        older = {name: value for name, value in json.loads(file.read_text()).items() if name != "clock"}
+        file.write_text(json.dumps(older))
+        assert RunningStack.find(tmp_path) == replace(stack, clock="")
+    finally:
+        processes.stop([own], 5.0)
+
+
+def test_a_stack_remembers_the_clock_that_it_was_started_with(plan: StackPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = processes.start("gateway", ["/bin/sleep", "60"], plan.run / "log", {})
+    for name in ("start_valkey", "launch"):
+        monkeypatch.setattr(f"cli.stack.{name}", lambda *_: own)
+    for name in ("_require_free", "wait_for_valkey", "wait_ready"):
+        monkeypatch.setattr(f"cli.stack.{name}", lambda *_: None)
+    try:
+        for clock in ("wall", "data"):
+            start(replace(plan, clock=clock), lambda _: None, lambda _: None)
+            found = RunningStack.find(plan.run)
+            assert found is not None
+            assert found.clock == clock
     finally:
         processes.stop([own], 5.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from bundles.disk import exclusive
 from cli.errors import CommandError
 from cli.main import build
 from serving.takedowns import read_takedowns
@@ -45,6 +47,37 @@ def test_a_broken_list_is_not_added_to(tmp_path: Path) -> None:
     assert (tmp_path / "takedowns.txt").read_text() == "medium 5\n"
 
 
-@pytest.mark.parametrize("bad", ["0", "-1", "x"])
-def test_an_id_is_a_positive_number(tmp_path: Path, bad: str) -> None:
-    assert run(tmp_path, "--media", bad).exit_code == 2
+@pytest.mark.parametrize("kind", ["--media", "--account"])
+@pytest.mark.parametrize("bad", ["0", "-1", "x", str(2**63)])
+def test_an_id_is_one_that_the_services_take(tmp_path: Path, kind: str, bad: str) -> None:
+    assert run(tmp_path, kind, bad).exit_code == 2
+    assert not (tmp_path / "takedowns.txt").exists()
+
+
+def test_the_largest_id_is_taken_down(tmp_path: Path) -> None:
+    assert run(tmp_path, "--media", str(2**63 - 1)).exit_code == 0
+    assert read_takedowns(tmp_path / "takedowns.txt").media_ids.tolist() == [2**63 - 1]
+
+
+def test_what_was_written_by_hand_is_the_same_entry(tmp_path: Path) -> None:
+    (tmp_path / "takedowns.txt").write_text("# spam\nmedia  007\n")
+    assert run(tmp_path, "--media", "7", "--undo").exit_code == 0
+    assert (tmp_path / "takedowns.txt").read_text() == "# spam\n"
+
+
+def test_moderators_at_once_lose_no_entry(tmp_path: Path) -> None:
+    mine = threading.Thread(target=run, args=(tmp_path, "--media", "7"))
+    with exclusive(tmp_path):  # as another command does while it reads and writes
+        mine.start()
+        mine.join(0.5)
+        (tmp_path / "takedowns.txt").write_text("media 5\n")
+    mine.join(10)
+    assert read_takedowns(tmp_path / "takedowns.txt").media_ids.tolist() == [5, 7]
+
+
+def test_nothing_is_reported_that_the_services_would_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.commands.takedown.swap_file", lambda file, _, durable: file.write_text("media 0\n"))
+    result = run(tmp_path, "--media", "7")
+    assert isinstance(result.exception, CommandError)
+    assert "takedowns.txt:1" in str(result.exception)
+    assert result.output == ""

@@ -132,8 +132,8 @@ def test_a_broken_import_names_file_and_reason_and_leaves_nothing(tmp_path: Path
 
 def test_feed_shows_the_servers_words_about_bad_input(served: Served, tmp_path: Path) -> None:
     address = served.stack.ports.address("gateway")
-    feed = _explore(tmp_path, "feed", "--user", "42", "--page-size", "0", "--address", address)
-    assert (feed.returncode, "INVALID_ARGUMENT: page_size must lie in 1..50, got 0" in feed.stderr) == (1, True)
+    feed = _explore(tmp_path, "feed", "--user", "42", "--page-size", "51", "--address", address)
+    assert (feed.returncode, "INVALID_ARGUMENT: page_size must lie in 1..50, got 51" in feed.stderr) == (1, True)
 
 
 def test_eval_prints_three_strategies_with_intervals(home: Path) -> None:

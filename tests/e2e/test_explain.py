@@ -111,7 +111,7 @@ def test_what_is_no_candidate_is_told_with_the_reports_of_the_sources(served: Se
 
 def _why(served: Served, explained: GetFeedResponse, media_id: int) -> Unsourced:
     manifest = served.workspace.bundles().manifest(explained.bundle_version)
-    return why_unsourced(served.workspace, manifest.version, clock_for(manifest), "42", media_id)
+    return why_unsourced(served.workspace, manifest.version, clock_for(manifest), "42", media_id, explained.arms)
 
 
 def test_retrieval_knows_why_an_item_was_not_sourced(served: Served, explained: GetFeedResponse) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def files(directory: Path, requests: int = 100, max_bytes: int = 10**9) -> Funne
 
 
 def names(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
+    return sorted(path.name for path in directory.iterdir() if path.name != ".lock")
 
 
 def test_a_row_tells_everything_about_a_candidate(tmp_path: Path) -> None:
@@ -229,7 +231,7 @@ def test_a_users_rows_go_from_files_and_from_what_waits(tmp_path: Path) -> None:
     for request_id, user_id in (("r1", "42"), ("r2", "43"), ("r3", "42"), ("r4", "42"), ("r5", "42"), ("r6", "43")):
         log.add(of(user_id, request_id))
     log.add(of("42", "r7"))
-    mixed, only_theirs, _ = sorted(tmp_path.iterdir())
+    mixed, only_theirs, _ = (tmp_path / name for name in names(tmp_path))
     before = pl.read_parquet(mixed).filter(pl.col("user_id") == "43")
     assert log.forget("42") == 5 * COUNT
     assert not only_theirs.exists()
@@ -252,3 +254,54 @@ def test_a_file_that_cannot_be_read_is_named_and_a_repeat_finishes(tmp_path: Pat
 
 def test_no_log_has_nothing_to_forget(tmp_path: Path) -> None:
     assert files(tmp_path / "nowhere").forget("42") == 0
+
+
+@pytest.mark.parametrize(
+    ("other", "left"),
+    [
+        pytest.param(lambda log: log.forget("43"), {"r3"}, id="another deletion"),
+        pytest.param(lambda log: log.add(of("44", "r4")), {"r4"}, id="the bound"),
+    ],
+)
+def test_what_another_replica_removes_meanwhile_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: Callable[[FunnelFiles], object], left: set[str]
+) -> None:
+    log, replica = files(tmp_path, requests=3), files(tmp_path, requests=1, max_bytes=1)
+    for request_id, user_id in (("r1", "42"), ("r2", "43"), ("r3", "44")):
+        log.add(of(user_id, request_id))
+    replace_file, about_to_replace, go_on = os.replace, threading.Event(), threading.Event()
+
+    def slowly(source: Path, target: Path) -> None:
+        if threading.current_thread() is deletion:
+            about_to_replace.set()
+            go_on.wait(10)
+        replace_file(source, target)
+
+    monkeypatch.setattr("os.replace", slowly)
+    deletion = threading.Thread(target=log.forget, args=("42",))
+    deletion.start()
+    assert about_to_replace.wait(10)
+    meanwhile = threading.Thread(target=other, args=(replica,))
+    meanwhile.start()
+    meanwhile.join(0.5)  # as long as the deletion has the file, it gets no further than to its turn
+    go_on.set()
+    for thread in (deletion, meanwhile):
+        thread.join(10)
+    assert set(pl.read_parquet(tmp_path / "*.parquet")["request_id"]) == left
+
+
+def test_no_two_writers_of_a_file_share_an_unfinished_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, replace_file = files(tmp_path, requests=3), os.replace
+    unfinished: list[Path] = []
+    for request_id, user_id in (("r1", "42"), ("r2", "43"), ("r3", "44")):
+        log.add(of(user_id, request_id))
+
+    def noted(source: Path, target: Path) -> None:
+        unfinished.append(source)
+        replace_file(source, target)
+
+    monkeypatch.setattr("os.replace", noted)
+    for user_id in ("42", "43"):
+        files(tmp_path).forget(user_id)
+    assert len(set(unfinished)) == 2
+    assert all(path.match(".funnel-*.new") for path in unfinished)  # what is removed once it is abandoned
