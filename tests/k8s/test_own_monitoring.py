@@ -90,6 +90,15 @@ def test_grafana_has_its_source_and_its_dashboards() -> None:
     (provider,) = yaml.safe_load(text_of(cluster, "grafana-provisioning", "dashboards.yaml"))["providers"]
     mounts = {mount["mountPath"]: mount["name"] for mount in grafana.spec["containers"][0]["volumeMounts"]}
     volume = grafana.volumes()[mounts[provider["options"]["path"]]]
+    assert volume["configMap"]["name"] == "dashboards"  # no hash, so an upgrade replaces it
     dashboards = cluster.named("ConfigMap")[volume["configMap"]["name"]]["data"]
     titles: list[Any] = [json.loads(text)["title"] for text in dashboards.values()]
     assert titles == ["Explore"]
+
+
+def test_what_grafana_is_told_is_what_it_listens_to() -> None:
+    """A misspelt variable is ignored in silence; sections and keys are capital letters."""
+    for container in pod_of(overlay("local"), "grafana").containers():
+        names = [variable["name"] for variable in container["env"]]
+        assert "GF_ANALYTICS_REPORTING_ENABLED" in names  # reports go nowhere unless somebody says so
+        assert [name for name in names if not re.fullmatch(r"GF_[A-Z_]+", name)] == []
