@@ -54,7 +54,9 @@ def test_the_operator_finds_the_same_pods() -> None:
     assert chosen == cluster.servers
     assert all(endpoint["port"] in pod.ports() for pod in chosen)
     assert all(monitor["spec"]["jobLabel"] in pod.labels for pod in chosen)
-    assert [rule["metadata"]["name"] for rule in cluster.of("PrometheusRule")] == ["explore"]
+    (rule,) = cluster.of("PrometheusRule")
+    assert rule["metadata"]["name"] == "explore"
+    assert rule["metadata"]["labels"]["release"] == monitor["metadata"]["labels"]["release"] == "CHANGE-ME"
 
 
 def test_our_own_prometheus_gets_the_alerts_of_the_operators(tmp_path: Path) -> None:
