@@ -54,10 +54,11 @@ ARG PIP_FIND_LINKS
 ARG PIP_TRUSTED_HOST
 ARG PIP_CERT
 ARG TORCH_INDEX
+ARG EXTRAS=serve
 # Torch comes first and alone: a CPU build satisfies every later requirement, any other pulls gigabytes of CUDA.
 RUN /opt/pip/bin/pip --python /opt/explore/bin/python install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
         "$(grep -om1 'torch==[0-9.]*' pyproject.toml)" \
-    && /opt/pip/bin/pip --python /opt/explore/bin/python install ".[cli]"
+    && /opt/pip/bin/pip --python /opt/explore/bin/python install ".[cli,$EXTRAS]"
 COPY . .
 RUN /opt/pip/bin/pip --python /opt/explore/bin/python install --no-deps --force-reinstall .
 

@@ -9,7 +9,8 @@ STAMP  := $(VENV)/.installed
 RESOLVER := pip==26.3
 
 # Images are built by podman or docker, whichever is there. Flags for its `build` go into IMAGE_FLAGS; what names a package mirror is
-# handed on when it is set, and EXTRAS (serve by default, more by commas). See docs/decisions/0022-images.md.
+# handed on when it is set, and EXTRAS (serve by default, more by commas: EXTRAS=serve,s3). Each image has two names: podman takes
+# the short one for localhost/, a pod for docker.io/library/. See docs/decisions/0022-images.md.
 ENGINE      ?= $(firstword $(foreach engine,podman docker,$(shell command -v $(engine) >/dev/null 2>&1 && echo $(engine))))
 IMAGES      ?= serve train
 IMAGE_FLAGS ?=
@@ -100,7 +101,7 @@ images:  ## explore-serve:local and explore-train:local; IMAGES=serve for the fi
 	    $(ENGINE) build $(IMAGE_FLAGS) $(foreach name,$(BUILD_ARGS),$(if $($(name)),--build-arg "$(name)=$($(name))")) \
 	        --label org.opencontainers.image.version=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 	        --label org.opencontainers.image.revision=$$(git describe --always --dirty --abbrev=40) \
-	        --target $$image --tag explore-$$image:local . ; \
+	        --target $$image --tag explore-$$image:local --tag docker.io/library/explore-$$image:local . ; \
 	done
 
 clean:  ## data, bundles, user state and logs; keeps the environment

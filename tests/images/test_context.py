@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -36,3 +37,19 @@ def test_no_stage_of_an_image_ends_as_root() -> None:
 def test_no_stage_that_is_shipped_takes_settings_of_a_mirror_or_runs_anything() -> None:
     assert "\nRUN " not in DOCKERFILE.split(" AS base\n")[1]
     assert re.findall(r"^ARG (\w+)", DOCKERFILE.split(" AS base\n")[1], re.MULTILINE) == ["BASE"]
+
+
+def test_make_gives_images_the_name_that_people_type_and_the_one_that_a_pod_asks_for() -> None:
+    """podman takes `explore-serve:local` for an image of localhost, Kubernetes for one of docker.io/library."""
+    make = ["make", "--no-print-directory", "images", "IMAGES=serve", "ENGINE=echo"]
+    told = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    tags = set(re.findall(r"--tag (\S+)", told))
+    assert tags == {"explore-serve:local", "docker.io/library/explore-serve:local"}
+
+
+def test_both_images_can_have_further_extras() -> None:
+    """The one that trains pushes to the storage that the one that serves reads from."""
+    for stage in ("serve", "train"):
+        body = DOCKERFILE.split(f"FROM builder AS {stage}-builder\n")[1].split("\nFROM ")[0]
+        assert "ARG EXTRAS=serve\n" in body
+        assert body.index("ARG EXTRAS") < body.index("$EXTRAS]")

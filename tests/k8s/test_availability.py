@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+import yaml
+
+from gateway.__main__ import EXPLORE
+from gateway.config import GatewayConfig
+from serving.admission import QUEUED, RUNNING
 from serving.config import ServiceConfig
-from tests.k8s.manifests import OVERLAYS, Cluster, Object, Pod, matches, overlay
+from tests.k8s.manifests import K8S, OVERLAYS, Cluster, Object, Pod, matches, overlay
 from tests.k8s.settings import environment, server_of
 
 CLOSING_S = 10  # for what comes after the drain: connections, files, the interpreter
@@ -46,12 +52,27 @@ def test_every_server_grows_with_its_load(production: Cluster) -> None:
     assert scaled.keys() == {(pod.owner["kind"], pod.name) for pod in production.servers}
     for spec in scaled.values():
         assert 2 <= spec["minReplicas"] < spec["maxReplicas"]
-        resource, pods = spec["metrics"]
+        resource = spec["metrics"][0]
         assert (resource["type"], resource["resource"]["name"]) == ("Resource", "cpu")
-        assert (pods["type"], pods["pods"]["metric"]["name"]) == ("Pods", "explore_admission_in_flight")
         assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] >= 300
     for pod in production.servers:
         assert "replicas" not in pod.owner["spec"], "applying the overlay again would undo the autoscaler's work"
+
+
+def test_gateways_grow_with_the_pages_that_run_and_wait_and_stages_by_cpu_alone() -> None:
+    """Admission holds what runs at its floor; and a stage has one call under way per gateway, whatever the load."""
+    further = {o["metadata"]["name"]: o["spec"]["metrics"][1:] for o in _scalers()}
+    (pods,) = further.pop("gateway")
+    assert not any(further.values())
+    assert pods["type"] == "Pods"
+    assert pods["pods"]["target"]["averageValue"] == str(GatewayConfig.model_fields["limit_floor"].default)
+    (rule,) = yaml.safe_load((K8S / "components" / "autoscaling" / "adapter-rules.yaml").read_text())["rules"]["custom"]
+    assert rule["name"] == {"as": pods["pods"]["metric"]["name"]}
+    read = set(re.findall(r"explore_\w+(?={)", rule["metricsQuery"]))
+    assert read == {RUNNING.name, QUEUED.name}
+    services = re.findall(r'grpc_service="([^"]*)"', rule["seriesQuery"] + rule["metricsQuery"])
+    assert set(services) == {EXPLORE}
+    assert {rule["resources"]["overrides"][each]["resource"] for each in ("namespace", "pod")} == {"namespace", "pod"}
 
 
 def test_some_replicas_stay_while_nodes_are_drained(production: Cluster) -> None:

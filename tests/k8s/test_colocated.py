@@ -66,8 +66,6 @@ def test_nothing_is_left_of_the_pods_that_are_no_more(stages: tuple[str, ...], t
     owners = {(pod.owner["kind"], pod.name) for pod in cluster.pods}
     for scaler in cluster.of("HorizontalPodAutoscaler"):
         assert (scaler["spec"]["scaleTargetRef"]["kind"], scaler["spec"]["scaleTargetRef"]["name"]) in owners
-        in_flight = int(scaler["spec"]["metrics"][1]["pods"]["target"]["averageValue"])
-        assert in_flight == (16 if scaler["metadata"]["name"] == "gateway" else 8)  # a page, and the call of its stage
     for budget in cluster.of("PodDisruptionBudget"):
         assert any(selects(budget["spec"]["selector"], pod.labels) for pod in cluster.pods)
     for service in cluster.named("Service"):

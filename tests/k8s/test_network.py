@@ -6,8 +6,9 @@ import re
 from itertools import product
 
 import pytest
+import yaml
 
-from tests.k8s.manifests import OVERLAYS, ROOT, Cluster, Object, Pod, overlay, selects
+from tests.k8s.manifests import K8S, OVERLAYS, ROOT, Cluster, Object, Pod, overlay, selects
 from tests.k8s.test_settings import PORTS
 from tests.k8s.traffic import Place, allowed
 
@@ -22,6 +23,9 @@ OUTSIDE = (
     Place("observability", namespace={"kubernetes.io/metadata.name": "observability"}),
     Place("internet", address="203.0.113.7"),
     Place("private network", address="10.1.2.3"),
+    Place("EKS pod identity", address="169.254.170.23"),
+    Place("GKE metadata", address="169.254.169.252"),
+    Place("machine's metadata", address="169.254.169.254"),
 )
 ELSEWHERE = tuple(place.name for place in OUTSIDE)
 
@@ -50,13 +54,15 @@ BESIDE = {
     "production": {
         *((place, "gateway", 50050) for place in ELSEWHERE),  # through the load balancer; the gateway asks for keys
         *product(SERVICES, ELSEWHERE, (443,)),  # object storage
+        *product(SERVICES, ("EKS pod identity",), (80,)),
+        *product(SERVICES, ("GKE metadata",), (988,)),
         ("gateway", "private network", 6379),  # Valkey
         *((service, "observability", 4317) for service in SERVICES),
         *(("monitoring", service, 9464) for service in SERVICES),
     },
 }
 UNDECLARED = 1  # a port that no container has
-ASKED_OUTSIDE = (80, 443, 4317, 6379, 6443, 50050)
+ASKED_OUTSIDE = (80, 443, 988, 4317, 6379, 6443, 9000, 50050)
 
 
 _End = tuple[Pod | Place, int]
@@ -92,6 +98,18 @@ def test_exactly_what_is_drawn_is_possible(name: str) -> None:
     running = {pod.service for pod in overlay(name).pods}
     drawn = {(caller, called, port) for caller, called, port in DRAWN if called in running}  # others are no calls
     assert possible(overlay(name)) == drawn | BESIDE[name]
+
+
+def test_what_is_there_to_be_opened_opens_what_it_says() -> None:
+    """The commented rules of remote-bundles, without their "# ", are rules."""
+    text = (K8S / "components" / "remote-bundles" / "network.yaml").read_text()
+    opened = re.sub(r"^    # (- to:|  ports:|    - .*)$", r"    \1", text, flags=re.MULTILINE)
+    kept = [each for each in overlay("production").objects if each["metadata"]["name"] != "bundles-to-object-storage"]
+    cluster = Cluster("production", (*kept, yaml.safe_load(opened)))
+    wider = {("machine's metadata", 80), ("private network", 9000)}
+    assert possible(cluster) - possible(overlay("production")) == {
+        (service, called, port) for service in SERVICES for called, port in wider
+    }
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

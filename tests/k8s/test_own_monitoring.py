@@ -54,7 +54,9 @@ def test_the_operator_finds_the_same_pods() -> None:
     assert chosen == cluster.servers
     assert all(endpoint["port"] in pod.ports() for pod in chosen)
     assert all(monitor["spec"]["jobLabel"] in pod.labels for pod in chosen)
-    assert [rule["metadata"]["name"] for rule in cluster.of("PrometheusRule")] == ["explore"]
+    (rule,) = cluster.of("PrometheusRule")
+    assert rule["metadata"]["name"] == "explore"
+    assert rule["metadata"]["labels"]["release"] == monitor["metadata"]["labels"]["release"] == "CHANGE-ME"
 
 
 def test_our_own_prometheus_gets_the_alerts_of_the_operators(tmp_path: Path) -> None:
@@ -90,6 +92,15 @@ def test_grafana_has_its_source_and_its_dashboards() -> None:
     (provider,) = yaml.safe_load(text_of(cluster, "grafana-provisioning", "dashboards.yaml"))["providers"]
     mounts = {mount["mountPath"]: mount["name"] for mount in grafana.spec["containers"][0]["volumeMounts"]}
     volume = grafana.volumes()[mounts[provider["options"]["path"]]]
+    assert volume["configMap"]["name"] == "dashboards"  # no hash, so an upgrade replaces it
     dashboards = cluster.named("ConfigMap")[volume["configMap"]["name"]]["data"]
     titles: list[Any] = [json.loads(text)["title"] for text in dashboards.values()]
     assert titles == ["Explore"]
+
+
+def test_what_grafana_is_told_is_what_it_listens_to() -> None:
+    """A misspelt variable is ignored in silence; sections and keys are capital letters."""
+    for container in pod_of(overlay("local"), "grafana").containers():
+        names = [variable["name"] for variable in container["env"]]
+        assert "GF_ANALYTICS_REPORTING_ENABLED" in names  # reports go nowhere unless somebody says so
+        assert [name for name in names if not re.fullmatch(r"GF_[A-Z_]+", name)] == []

@@ -80,7 +80,7 @@ def test_every_container_says_what_it_needs_and_may_have(name: str, pod: Pod) ->
         for kind in ("cpu", "memory"):
             assert 0 < quantity(resources["requests"][kind]) <= quantity(resources["limits"][kind])
     for volume in pod.volumes().values():
-        if volume.get("emptyDir") is not None:
+        if volume.get("emptyDir") is not None and volume["name"] != "bundles":
             assert "sizeLimit" in volume["emptyDir"], f"{volume['name']} may fill the node"
 
 
@@ -163,6 +163,20 @@ def test_servers_read_bundles_from_where_they_are_put(name: str) -> None:
         else:
             (job,) = [each for each in overlay(name).pods if each.name == "first-bundle"]
             assert job.volumes()["bundles"] == pod.volumes()["bundles"]
+
+
+def test_a_bundle_too_many_evicts_no_pod_and_the_node_has_room_for_all_that_are_kept() -> None:
+    """kubelet evicts a pod that passes a limit of its disk, budget or not; and all pods fetch the same version at once."""
+    gigabyte, millions, waiting, coming = 0.7e9, 4, 1, 1  # of a version per million media; what production is sized for
+    for pod in overlay("production").servers:
+        assert pod.volumes()["bundles"] == {"name": "bundles", "emptyDir": {}}
+        assert not any("ephemeral-storage" in each["resources"]["limits"] for each in pod.containers())
+        (beside,) = [each for each in pod.containers() if each["name"] == "follow-bundles"]
+        kept = int(beside["command"][beside["command"].index("--keep") + 1])
+        asked = [each["resources"]["requests"].get("ephemeral-storage") for each in pod.containers()]
+        assert sum(quantity(each) for each in asked if each is not None) >= gigabyte * millions * (
+            kept + waiting + coming
+        )
 
 
 @each_pod
