@@ -74,6 +74,8 @@ def _of_stack(stack: RunningStack, user_id: str, now_ms: int) -> LookedUp:
             f"user state of the running stack cannot be read: {error}", "see `explore status`"
         ) from error
     known = bool(encode(state))
+    # A data clock goes on after the latest action of anybody, and when it started again is not known here.
+    now_ms = max(now_ms, int(state.history_H["time_ms"].max(initial=0)) + 1)
     return LookedUp(state.context(user_id, now_ms, ""), state.seen_S, known, "the running stack")
 
 
