@@ -175,6 +175,8 @@ def _ports(valkey_url: str) -> Ports:
 
 
 def _plan(reference: Reference, ports: Ports, scratch: Path, settings: Mapping[str, str] | None) -> StackPlan:
+    takedowns = scratch / "takedowns.txt"
+    takedowns.touch()
     return StackPlan(
         bundle_root=reference.bundle_root,
         user_state=scratch,
@@ -183,7 +185,7 @@ def _plan(reference: Reference, ports: Ports, scratch: Path, settings: Mapping[s
         dataset="reference",
         clock="data",
         igql_file=reference.igql_file,
-        takedown_file=scratch / "takedowns.txt",
+        takedown_file=takedowns,
         settings={**_PATIENT, **(settings or {})},
     )
 

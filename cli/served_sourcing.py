@@ -23,8 +23,9 @@ def open_engine(workspace: Workspace, catalogue: Catalogue, query: Path) -> Retr
 
     Raises IgqlError for a query that is wrong, CommandError for a list of takedowns that is broken.
     """
+    takedowns = workspace.takedown_file if workspace.takedown_file.exists() else None
     try:
-        return RetrievalEngine(catalogue, SourcingConfig(igql_file=query, takedown_file=workspace.takedown_file))
+        return RetrievalEngine(catalogue, SourcingConfig(igql_file=query, takedown_file=takedowns))
     except TakedownsRefused as error:
         raise CommandError(str(error), "correct or remove the line") from error
 

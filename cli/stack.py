@@ -180,6 +180,7 @@ def start(plan: StackPlan, load_users: Callable[[Valkey], None], say: Callable[[
     `load_users` fills an empty Valkey. Raises StackError with the end of the log of the process that failed.
     """
     plan.run.mkdir(parents=True, exist_ok=True)
+    plan.takedown_file.touch()
     _require_free(plan.ports)
     started: list[Process] = []
     try:

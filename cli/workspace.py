@@ -35,7 +35,7 @@ class Workspace:
 
     @property
     def takedown_file(self) -> Path:
-        """Media and accounts that must not be shown; need not exist."""
+        """Media and accounts that must not be shown. A stack makes it when it starts; need not exist before."""
         return self.home / "takedowns.txt"
 
     @property

@@ -55,7 +55,7 @@ from serving.holder import Holder
 from serving.items import open_items
 from serving.process import main
 from serving.server import Service
-from serving.takedowns import read_takedowns
+from serving.takedowns import Takedowns, TakedownsRefused, read_takedowns
 from serving.telemetry import Telemetry
 from serving.tls import TlsDirectory
 from serving.watched import WatchedFile
@@ -79,8 +79,7 @@ class Gateway:
         self._connections: list[StageConnection] = []
         self._clock: Clock | None = None if config.clock == "data" else wall_clock
         self._log_end_ms: int | None = None  # of the first bundle's log, from where the data clock goes on
-        file = config.takedown_file
-        self._takedowns = None if file is None else WatchedFile(file, read_takedowns)
+        self._takedowns = self._open_takedowns()
         self._clients = None if config.client_keys is None else ClientGate(config.client_keys)
         self._tls = None if config.tls_directory is None else TlsDirectory(config.tls_directory)
         self._retrieval = Retrieval(self._connect_shards(config.retrieval_address))
@@ -181,6 +180,13 @@ class Gateway:
             return Choice(self._pipelines, self._config.experiments)
         except ExperimentsRefused as error:
             raise ConfigError(f"EXPLORE_EXPERIMENTS={self._config.experiments}:\n{error}") from error
+
+    def _open_takedowns(self) -> WatchedFile[Takedowns] | None:
+        file = self._config.takedown_file
+        try:
+            return None if file is None else WatchedFile(file, read_takedowns)
+        except TakedownsRefused as error:
+            raise ConfigError(f"EXPLORE_TAKEDOWN_FILE={file}:\n{error}") from error
 
     def _open_funnel_log(self) -> FunnelLog | None:
         config = self._config

@@ -20,6 +20,7 @@ from serving.wire import SeenMedia, encode_contexts
 
 STATE = "user_state"  # name in degradations
 READ, WRITE = "user_state_read", "user_state_write"  # names in telemetry
+_NOT_PERSONAL = "page is not personal, and knows of no muted or blocked account"
 _LOAD_SHARE = 0.4  # of the time that a request has left, at most: a store that hangs leaves the stages some
 _REMEMBER_SHARE = 0.5  # of the time left after the page was made: it must still be sent
 
@@ -64,10 +65,10 @@ class Users:
                 async with _at_most(timeout_s):
                     state = await self._store.read(request.user_id)
             except TimeoutError:
-                detail = f"no answer within {timeout_s * 1000:.0f} ms; page is not personal"
+                detail = f"no answer within {timeout_s * 1000:.0f} ms; {_NOT_PERSONAL}"
                 trace.degrade(STATE, Reason.DEADLINE, detail)
             except (valkey.exceptions.ValkeyError, OSError) as error:
-                trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; page is not personal")
+                trace.degrade(STATE, Reason.UNAVAILABLE, f"{type(error).__name__}; {_NOT_PERSONAL}")
         return _at_request(state, request)
 
     async def remember(self, request: FeedRequest, exposure: Exposure, budget: Budget, trace: Trace) -> None:

@@ -34,11 +34,14 @@ class TakedownsRefused(ValueError):
 
 
 def read_takedowns(path: Path) -> Takedowns:
-    """The list of a file, empty where there is none. Raises TakedownsRefused, naming the line."""
+    """The list of a file, which must be there. Raises TakedownsRefused, naming the line.
+
+    A file that is gone, or whose name was mistyped, must not show again what was taken down.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Takedowns()
+        raise TakedownsRefused(f"{path}: there is no such file; an empty one takes nothing down") from None
     except (OSError, UnicodeDecodeError) as error:
         raise TakedownsRefused(f"{path}: cannot be read: {error}") from error
     ids: dict[str, set[int]] = {kind: set() for kind in _KINDS}

@@ -69,13 +69,15 @@ def _read(file: Path) -> list[str]:
     """The lines of the file. Raises CommandError if a service would refuse it: it must not be, or get, worse unseen."""
     from serving.takedowns import TakedownsRefused, read_takedowns
 
+    if not file.exists():
+        return []
     try:
         read_takedowns(file)
     except TakedownsRefused as error:
         raise CommandError(
             str(error), "correct or remove the line; the services go on with the list before it"
         ) from error
-    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return file.read_text(encoding="utf-8").splitlines()
 
 
 def _entry(line: str) -> str:

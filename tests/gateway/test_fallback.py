@@ -110,6 +110,7 @@ def test_the_count_is_reached_although_the_best_are_refused() -> None:
 
 def test_what_is_taken_down_is_left_out_from_then_on(tmp_path: Path) -> None:
     file = tmp_path / "takedowns.txt"
+    file.touch()
     items = _items([1, 9, 5], [0, 0, 0])
     popular = PopularMedia.from_items(items, takedowns=WatchedFile(file, read_takedowns))
     assert popular.candidates(_user(), NOTHING_SEEN, 3).media_id_N.tolist() == [2, 3, 1]

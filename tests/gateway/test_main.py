@@ -179,7 +179,7 @@ async def test_a_data_clock_goes_on_after_what_users_did_before_the_gateway_star
     first = await hide("e1")
     assert NOW - 1 <= first.time_ms < NOW + 60_000
     await archived.record({"42": [replace(first, event_id="yesterday's last", time_ms=NOW + 7_200_000)]})
-    assert NOW + 7_200_000 < (await hide("e2")).time_ms < NOW + 7_260_000
+    assert NOW + 7_200_000 <= (await hide("e2")).time_ms < NOW + 7_260_000
 
 
 async def test_without_a_bundle_there_is_no_data_clock_and_events_are_to_be_sent_again(tmp_path: Path) -> None:
@@ -195,3 +195,8 @@ async def test_without_a_bundle_there_is_no_data_clock_and_events_are_to_be_sent
         await server.stop()
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "none is loaded yet" in str(refused.value.details())
+
+
+async def test_a_takedown_file_that_is_not_there_keeps_the_gateway_from_starting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)^EXPLORE_TAKEDOWN_FILE=.*none: there is no such file"):
+        build(GatewayConfig(takedown_file=tmp_path / "none"), NoTelemetry())

@@ -126,6 +126,7 @@ def _per_media(catalogue: Catalogue) -> int:
 
 def test_takedowns_hold_in_the_shard_that_has_the_media(tmp_path: Path) -> None:
     file = tmp_path / "takedowns.txt"
+    file.touch()
     engines = [RetrievalEngine(part, SourcingConfig(takedown_file=file)) for part in shards(2)]
 
     def found() -> list[int]:

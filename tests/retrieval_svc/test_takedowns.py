@@ -13,7 +13,9 @@ from tests.retrieval_svc.worlds import NOBODY_SAW, catalogue_of, hand_made, like
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "takedowns.txt"
+    empty = tmp_path / "takedowns.txt"
+    empty.touch()
+    return empty
 
 
 @pytest.fixture
@@ -39,7 +41,10 @@ def test_what_is_taken_down_is_gone_from_the_next_request_on_and_comes_back(
     file.write_text("media 301\n")
     assert ids(engine) == before - {301}
     file.unlink()
-    assert ids(engine) == before
+    assert ids(engine) == before - {301}  # a list that is gone is no list that is empty
+    assert "there is no such file" in engine.refused
+    file.touch()
+    assert (ids(engine), engine.refused) == (before, "")
 
 
 def test_takedowns_are_counted_by_their_reason(engine: RetrievalEngine, file: Path) -> None:

@@ -18,8 +18,13 @@ def test_lines_are_sorted_ids_by_kind(tmp_path: Path) -> None:
     assert found.account_ids.tolist() == [3]
 
 
-def test_no_file_is_an_empty_list(tmp_path: Path) -> None:
-    assert len(read_takedowns(tmp_path / "none").media_ids) == 0
+def test_an_empty_file_takes_nothing_down(tmp_path: Path) -> None:
+    assert len(read_takedowns(write(tmp_path, "")).media_ids) == 0
+
+
+def test_no_file_is_no_empty_list(tmp_path: Path) -> None:
+    with pytest.raises(TakedownsRefused, match="none: there is no such file; an empty one takes nothing down"):
+        read_takedowns(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
