@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from valkey.asyncio import Valkey
+from valkey.exceptions import ResponseError
 
 from features.actions import Action
 from features.durability import Durability, DurableWrites
@@ -165,3 +166,17 @@ async def test_the_newest_time_is_that_of_the_latest_event_in_any_shard_however_
     for each in latest:
         await journal(valkey).record({each.user_id: [each]})
     assert await journal(valkey).newest_ms() == 70
+
+
+async def test_a_user_can_be_forgotten_when_valkey_is_full_and_others_have_to_wait(durable_valkey: Valkey) -> None:
+    durable = EventJournal(DurableWrites(durable_valkey, Durability.AOF))
+    await durable.record({"ann": [event(1)]})
+    await durable_valkey.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(ResponseError, match="maxmemory"):
+            await durable.record({"ann": [event(2)]})
+        assert (await durable.forget("ann")).event_ids == 1
+        assert await durable.forget_archived("ann") == 1
+    finally:
+        await durable_valkey.config_set("maxmemory", "0")
+    assert await durable.record({"ann": [event(2)]}) == 1
