@@ -30,6 +30,7 @@ def judge_bundles(
     manifests = [store.manifest(version) for version in versions]
     with steps.step("reading and checking the data set"):
         log = JudgedLog(load(data))
+    steps.warn(log.dataset.warnings)
     window = log.window(hours)
     for manifest in manifests:  # before minutes are spent on the other one
         window.check(manifest)

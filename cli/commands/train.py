@@ -116,6 +116,7 @@ def train_bundle(
         scratch = Scratch(workspace.training, default_budget() if memory_budget is None else memory_budget)
         with progress.step("reading and checking the data set") as report:
             dataset = read_log(data, scratch, report)
+        progress.warn(dataset.warnings)
         weights, logged = recipe.value_weights["default"], None
         if funnel_log is not None:
             with progress.step("reading and checking the funnel log"):

@@ -8,18 +8,22 @@ import os
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from rich.console import Console
 
 from bundles.store import BundleStore
 from cli import processes
-from cli.commands.train import _activate, _loss_lines, cost_line, metrics_tables
+from cli.commands.train import _activate, _loss_lines, cost_line, metrics_tables, train_bundle
 from cli.processes import Process
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
 from tests.bundles.conftest import fields
+from tests.training.logs import planted
 from training.columns import Scratch
+from training.datasets import write
 from training.distillation import ListLoss
+from training.errors import FitError
 from training.recipes import RECIPES
 
 INTERVAL = {"mean": 0.991, "low": 0.982, "high": 0.997}
@@ -36,6 +40,39 @@ def test_a_fixed_loss_is_named_and_an_earlier_release_says_nothing() -> None:
     (line,) = _loss_lines({"chosen": "list_mle", "table": {}})
     assert "learned from list_mle, which the recipe names" in line.plain
     assert _loss_lines(None) == []
+
+
+@pytest.fixture(name="brought")
+def _brought(tmp_path: Path) -> Path:
+    """A data set outside the workspace, as a team brings it: three Parquet files and nothing else."""
+    root = write(planted(users=6), tmp_path / "srv" / "mylog").root
+    assert root is not None
+    (root / "dataset.json").unlink()
+    return root
+
+
+@pytest.fixture(name="read_only")
+def _read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training ends once it has read its data."""
+
+    def train(*arguments: object) -> None:
+        raise FitError("read")
+
+    monkeypatch.setattr("training.pipeline.train", train)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_what_was_left_out_of_the_data_is_said(
+    brought: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = brought / "media.parquet"
+    media = pl.read_parquet(file).drop("non_recommendable_score")
+    media.with_columns(non_recommendable=pl.lit(0.9)).write_parquet(file)
+    with pytest.raises(FitError, match="read"):
+        train_bundle(Workspace(tmp_path / "home"), brought, "tiny", None, activate=True)
+    said = capsys.readouterr().err
+    assert f"warning: {file}: column non_recommendable is not in the contract and was left out" in said
+    assert "warning: dataset.json is missing" in said
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
