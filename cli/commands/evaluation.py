@@ -88,13 +88,13 @@ def comparison_table(figures: dict[str, Any]) -> Table:
 
 
 def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
-    """The figures of `explore eval` as plain JSON. Raises CommandError for a data set without ground truth."""
+    """The figures of `explore eval` as plain JSON. Raises CommandError for a data set that is gone or has no ground truth."""
     from cli import quality
     from training.datasets import load
     from training.datasets.simulate import World
 
     manifest = active_manifest(workspace)
-    root = workspace.dataset(manifest.dataset)
+    root = workspace.held_dataset(manifest.dataset)
     if not (root / "truth").is_dir():
         raise CommandError(
             f"data set {manifest.dataset!r} has no ground truth",

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Option(help="Name of a recipe in training/recipes.py.")] = "default",
-    data: Annotated[Path | None, typer.Option(help="Data set directory; the one in use if left out.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set directory, anywhere; the one in use if left out.")] = None,
     seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.")] = None,
     activate: Annotated[bool, typer.Option(help="Make the bundle the one that serves.")] = True,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if an earlier run can be resumed.")] = False,
@@ -110,13 +110,17 @@ def train_bundle(
         raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
     recipe = RECIPES[recipe_name]() if seed is None else RECIPES[recipe_name]().seeded(seed)
     recipe = recipe.comparing_losses() if compare_losses else recipe
-    store, igql_file = workspace.bundles(), workspace.query_file()
+    store, igql_file, name = workspace.bundles(), workspace.query_file(), workspace.dataset_name(data)
     with ExitStack() as stack:
         progress = stack.enter_context(steps())
         scratch = Scratch(workspace.training, default_budget() if memory_budget is None else memory_budget)
         with progress.step("reading and checking the data set") as report:
             dataset = read_log(data, scratch, report)
         progress.warn(dataset.warnings)
+        if workspace.register(data):
+            progress.say(
+                f"data set {name!r} of this workspace is now {data.resolve()}: {workspace.dataset(name)} links to it"
+            )
         weights, logged = recipe.value_weights["default"], None
         if funnel_log is not None:
             with progress.step("reading and checking the funnel log"):
@@ -127,7 +131,7 @@ def train_bundle(
         sourcing = partial(open_sourcing, igql_file=igql_file)
         trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run, logged)
         with progress.step("publishing the bundle"):
-            manifest = _publish(store, staged, data.name, trained, recipe)
+            manifest = _publish(store, staged, name, trained, recipe)
     console = wide_console()
     console.print(metrics_tables(manifest))
     # Printed only: what is in a bundle does not depend on the machine that made it.

@@ -15,6 +15,7 @@ from rich.console import Console
 from bundles.store import BundleStore
 from cli import processes
 from cli.commands.train import _activate, _loss_lines, cost_line, metrics_tables, train_bundle
+from cli.errors import CommandError
 from cli.processes import Process
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
@@ -23,7 +24,7 @@ from tests.training.logs import planted
 from training.columns import Scratch
 from training.datasets import write
 from training.distillation import ListLoss
-from training.errors import FitError
+from training.errors import DatasetError, FitError
 from training.recipes import RECIPES
 
 INTERVAL = {"mean": 0.991, "low": 0.982, "high": 0.997}
@@ -73,6 +74,29 @@ def test_what_was_left_out_of_the_data_is_said(
     said = capsys.readouterr().err
     assert f"warning: {file}: column non_recommendable is not in the contract and was left out" in said
     assert "warning: dataset.json is missing" in said
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_data_set_from_elsewhere_is_registered_under_its_name(
+    brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = Workspace(tmp_path / "home")
+    monkeypatch.chdir(brought)
+    with pytest.raises(FitError, match="read"):
+        train_bundle(workspace, Path(), "tiny", None, activate=True)
+    assert workspace.held_dataset("mylog").resolve() == brought
+    assert f"data set 'mylog' of this workspace is now {brought}" in capsys.readouterr().err
+    workspace.dataset("mylog").unlink()
+    workspace.dataset("mylog").mkdir()
+    with pytest.raises(CommandError, match="is another one here"):
+        train_bundle(workspace, brought, "tiny", None, activate=True)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_directory_that_is_no_data_set_is_not_registered(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such directory"):
+        train_bundle(Workspace(tmp_path), tmp_path / "gone", "tiny", None, activate=True)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
