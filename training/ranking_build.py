@@ -134,6 +134,8 @@ def _requests(shown: Impressions, log: EventLog, start_ms: int, end_ms: int, max
     if max_impressions is not None and len(head_B) and ends_B[-1] > max_impressions:
         # Whole requests only: the one that the limit would cut goes as well.
         head_B = head_B[int(np.searchsorted(ends_B, ends_B[-1] - max_impressions)) + 1 :]
+    if len(head_B) == 0:  # a quiet window: there is no row of `request_H` to look anything up in
+        return _Requests(head_B, np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
     request_H = count_H
     request_H[:] = NO_GROUP
     request_H[head_B] = np.arange(len(head_B), dtype=np.int32)

@@ -18,8 +18,10 @@ from training import columns
 from training.columns import Scratch
 from training.contexts import ContextLog
 from training.datasets import Dataset
+from training.errors import FitError
 from training.event_log import EventLog
 from training.impressions import impressions_of
+from training.rankers import RankConfig, train_rank
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
 from training.snapshots import ItemTables, ItemVectors
@@ -133,6 +135,16 @@ def test_an_empty_window_has_nothing_to_freeze() -> None:
     came, frozen = (built(dataset(EVENTS, MEDIA), END - 1, END, history_until_ms=until) for until in (None, END - 1))
     assert (len(frozen), frozen.n_requests) == (0, 0)
     assert came.same_impressions(frozen)
+
+
+def test_a_quiet_window_in_the_middle_of_the_log_is_empty_and_said_where_a_ranker_should_learn_from_it() -> None:
+    data = dataset(EVENTS, MEDIA)
+    quiet = built(data, START + MINUTE + 1, START + 2 * MINUTE)
+    assert (len(quiet), quiet.n_requests) == (0, 0)
+    with pytest.raises(FitError, match="no task has 50 positives"):
+        train_rank(RankConfig(), quiet, built(data))
+    with pytest.raises(FitError, match="no validation rows"):
+        train_rank(RankConfig(min_positives=1), built(data), quiet)
 
 
 def test_other_impressions_are_told_apart() -> None:
