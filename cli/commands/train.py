@@ -213,8 +213,9 @@ def metrics_tables(manifest: Manifest) -> Group:
         ranked.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for task in manifest.tasks:
         deep, light = metrics["rerank"][task], metrics["rank"][task]
-        # A bundle of an earlier release says nothing of the ECE before calibration.
+        # A bundle of an earlier release says nothing of the ECE before calibration, and may have no test impressions at all.
         figures = (
+            deep["base_rate"],
             deep["auc"],
             deep["gauc"],
             deep["log_loss"],
@@ -223,7 +224,7 @@ def metrics_tables(manifest: Manifest) -> Group:
             light["auc"],
             light["gauc"],
         )
-        ranked.add_row(task, f"{deep['n_positives']:,}", f"{deep['base_rate']:.4f}", *(_figure(f) for f in figures))
+        ranked.add_row(task, f"{deep['n_positives']:,}", *(_figure(f) for f in figures))
     kept = Table(
         title=f"Funnel over {metrics['funnel']['n_slates']} users' candidates (mean, 95 % interval)",
         box=box.SIMPLE_HEAD,

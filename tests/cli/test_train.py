@@ -117,22 +117,28 @@ def test_the_cost_names_memory_and_the_steps_that_took_a_second(tmp_path: Path) 
     assert line.endswith("(columns: 0.3 GB in memory, 0.2 GB in files); 113 s in all: reading 12 s, deep ranker 100 s")
 
 
-def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> None:
-    judged = {"n_positives": 1_234_567, "base_rate": 0.2067}
-    judged |= {"auc": 0.7533, "gauc": 0.7348, "log_loss": 0.4388, "ece_before": 0.0052, "ece": 0.0033}
+def tables_of(workspace: Path, judged: dict[str, float | None], impressions: int) -> str:
+    """What is printed of a bundle with one task, on a terminal of 80 characters."""
     funnel = dict.fromkeys(("recall_page", "recall_rank", "ndcg", "funnel_value"), INTERVAL) | {"n_slates": 200}
     stages = {stage: {"long_view": judged} for stage in ("rank", "rerank")}
-    examples = {"test": 136_777, "actions_without_impression": 0}
+    examples = {"test": impressions, "actions_without_impression": 0}
     published = fields()
     published["tasks"], published["value_weights"] = ("long_view",), {"default": {"long_view": 1.0}}
     measured = {**stages, "funnel": funnel, "funnel_popularity_prerank": funnel, "examples": examples}
     published["metrics"] = json.loads(json.dumps(measured))
-    store, said = BundleStore(tmp_path), io.StringIO()
+    store, said = BundleStore(workspace), io.StringIO()
     with store.stage() as staged:
         (staged / "table").write_text("one")
         manifest = store.publish(staged, **published)
     Console(file=said, width=80).print(metrics_tables(manifest))
-    (row,) = (line.split() for line in said.getvalue().splitlines() if "1,234,567" in line)
+    return said.getvalue()
+
+
+def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> None:
+    judged: dict[str, float | None] = {"n_positives": 1_234_567, "base_rate": 0.2067}
+    judged |= {"auc": 0.7533, "gauc": 0.7348, "log_loss": 0.4388, "ece_before": 0.0052, "ece": 0.0033}
+    said = tables_of(tmp_path, judged, 136_777)
+    (row,) = (line.split() for line in said.splitlines() if "1,234,567" in line)
     assert row == [
         "long_view",
         "1,234,567",
@@ -145,7 +151,16 @@ def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> 
         "0.7533",
         "0.7348",
     ]
-    assert "…" not in said.getvalue()
+    assert "…" not in said
+
+
+def test_figures_of_an_empty_test_window_are_left_open(tmp_path: Path) -> None:
+    """Also of a bundle that an earlier release published, which `explore report` shows."""
+    nothing = dict.fromkeys(("base_rate", "auc", "gauc", "log_loss", "ece_before", "ece"), None)
+    (row,) = (
+        line.split() for line in tables_of(tmp_path, {"n_positives": 0} | nothing, 0).splitlines() if "long_v" in line
+    )
+    assert row == ["long_view", "0", *["-"] * 8]
 
 
 @pytest.mark.parametrize(("running", "activates"), [("synthetic", True), ("simulated", False), (None, True)])
