@@ -47,7 +47,8 @@ class Cuts:
 class RankingSets:
     """The rankers' examples of the three later windows.
 
-    `frozen` are the impressions of `test`, each user with the history that they had when the window began: for GAUC.
+    `frozen` are the impressions of `test`, each user with the history that they had when the window began, and at the place on the
+    page that serving assumes: for GAUC.
     """
 
     train: RankingSet

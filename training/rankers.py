@@ -234,7 +234,8 @@ def predictions(
 ) -> Predictions:
     """What a trained ranker says of other impressions than those it was trained on, before and after calibration.
 
-    `frozen` are the same impressions with the histories of the window's start, for GAUC. Raises ValueError for others.
+    `frozen` are the same impressions as serving would have asked for them at the window's start, for GAUC. Raises ValueError for
+    others.
     """
     if frozen is not None and not rows.same_impressions(frozen):
         raise ValueError("GAUC needs the same impressions in the same order, whatever their histories")
