@@ -32,6 +32,7 @@ from training.ranking_set import RankingSet
 from training.recipes import Recipe
 from training.slate_sourcing import Sourcing, sample_of_users, sourced_slates
 from training.slates import Slates
+from training.snapshots import ItemTables
 from training.sourcing import write_sourcing
 from training.stored_log import StoredLog
 from training.two_tower import next_positive_recall, positives
@@ -92,7 +93,7 @@ def train(
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
-    metrics |= {"student_losses": losses, "parity": parity, **published, "two_tower": run.sourcing_recall(items)}
+    metrics |= {"student_losses": losses, "parity": parity, **published, "two_tower": run.sourcing_recall(tables)}
     made = {"source": "generated", "requests": len(taught), "bundles": []}
     metrics["slates"] = made if logged is None else logged.about()
     metrics["ig2vec"] = asdict(run.account_quality(items))
@@ -126,9 +127,13 @@ class Run:
 
         return self.keep.files("sourcing files", staged, write)
 
-    def sourcing_recall(self, items: ItemTable) -> dict[str, float]:
-        """How often the next positive is among the 500 media next to the user's vector, just after the vectors' window."""
+    def sourcing_recall(self, tables: ItemTables) -> dict[str, float]:
+        """How often the next positive is among the 500 media next to the user's vector, just after the vectors' window.
+
+        So often it is among the 500 that were most popular when the window ended: neither knows what came later.
+        """
         start_ms = self.cuts.embedding_end_ms
+        items = tables.as_of(start_ms)
         until_ms = min(start_ms + self.recipe.windows.valid_ms, self.cuts.valid_start_ms)
         later = positives(self.log, self.contexts, items, start_ms=start_ms, end_ms=until_ms, cap=_RECALL_EXAMPLES)
         recall, popular = next_positive_recall(items.media_vector_MD, items, later)
