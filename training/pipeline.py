@@ -65,7 +65,8 @@ def train(
     """Writes every file of a bundle into `staged`. `open_sourcing` gets `staged` once its sourcing files are written.
 
     What `keep` holds of an earlier run is not made again: vectors, sourcing files, slates, and models up to the epoch that they
-    had reached. Examples are: they take seconds. The result is the same, bit for bit, as that of a run that was never killed.
+    had reached. Examples are: they take seconds. The result is the same, bit for bit, as that of a run that was never killed, as
+    far as two runs give the same: threads build sourcing's graph over many vectors together (`training.sourcing.IndexConfig`).
 
     The student learns from `logged` requests where there are any, else from slates that are made here; either way the funnel is
     measured on made ones that taught nothing.

@@ -58,13 +58,14 @@ def train(
 ) -> None:
     """Train every stage on the data set in use and publish a bundle.
 
-    A run that was killed is resumed by the same command, at the last epoch that it finished, and ends with the same weights and
-    metrics as if nothing had happened. The same command means the same recipe, seed, data, query file, funnel log and software;
-    after a change of any of them training starts over. What a run keeps for that lies in HOME/training and goes when its bundle is
-    published; what unfinished runs left there goes after a week.
+    A run that was killed is resumed by the same command, at the last epoch that it finished, and ends as if nothing had happened:
+    with the same weights and metrics, but for what sourcing's graph changes in the student from 50,000 media on. The same command
+    means the same recipe, seed, data, query file, funnel log and software; after a change of any of them training starts over. What
+    a run keeps for that lies in HOME/training and goes when its bundle is published; what unfinished runs left there goes after a
+    week.
 
     A log may be larger than memory: columns that do not fit --memory lie in files below HOME/training while the command runs.
-    The bundle is the same either way.
+    That changes nothing in the bundle.
     """
     workspace: Workspace = context.obj
     train_bundle(
