@@ -46,7 +46,8 @@ def evaluate(
 ) -> None:
     """Serve pages from the active bundle and value them by the truth of the synthetic world.
 
-    Starts a stack of its own on free ports, so that a running one keeps its users' state.
+    Starts a stack of its own on free ports, so that a running one keeps its users' state. It runs without HOME/experiments.yaml:
+    the figures are those of the active bundle, not of whatever arms send their users to.
 
     With --bundle or --against nothing is served: published bundles are judged on the impressions at the end of any data set, real
     ones too, per task and with intervals over resampled users. Two are compared on the same impressions and the same draws of
@@ -109,6 +110,7 @@ def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
             user_state=Path(scratch) / "valkey",
             clock="data",
             funnel_log=None,
+            experiments_file=None,
         )
         with progress.step("starting a stack"):
             stack = stacks.start(plan, users_of(root), lambda _: None)
