@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     context: typer.Context,
     users: Annotated[int, typer.Option(help="How many users to ask pages for, or to measure funnels on.", min=2)] = 500,
-    seed: Annotated[int, typer.Option(help="Which users, and the random pages.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which users, and the random pages.", min=0)] = 0,
     bundle: Annotated[
         str | None,
         typer.Option(

@@ -43,7 +43,7 @@ def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Option(help="Name of a recipe in training/recipes.py.")] = "default",
     data: Annotated[Path | None, typer.Option(help="Data set directory, anywhere; the one in use if left out.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.", min=0)] = None,
     activate: Annotated[bool, typer.Option(help="Make the bundle the one that serves.")] = True,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if an earlier run can be resumed.")] = False,
     funnel_log: Annotated[
