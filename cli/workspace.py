@@ -78,7 +78,8 @@ class Workspace:
         if entry.resolve() != root and (entry.exists() or entry.is_symlink()):
             raise CommandError(
                 f"data set {root.name!r} is another one here: {entry} is not {root}",
-                "bundles know their data set by its name: rename the directory, or name another --home",
+                "bundles know their data set by its name: rename the directory, or name another --home; remove the entry if no "
+                "bundle needs it",
             )
         return root.name
 
