@@ -57,7 +57,7 @@ def _session(config: RerankConfig, rows: Rows) -> onnxruntime.InferenceSession:
         of_stage(FEATURES, Stage.RERANK), config.embeddings.width, len(tasks), config.input, config.architecture
     )
     network.dense.fit(rows.train.dense_NF[:, stage_columns(Stage.RERANK)])
-    trained = TrainedRerank(network, Calibration(len(tasks)), _embeddings(rows, config), tasks, {}, ())
+    trained = TrainedRerank(network, Calibration(len(tasks)), _embeddings(rows, config), tasks, ())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     with tempfile.TemporaryDirectory(prefix="explore-page-") as scratch:

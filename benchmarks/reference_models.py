@@ -120,7 +120,7 @@ def _light(recipe: Recipe, rows: FittingRows, tasks: tuple[str, ...]) -> Trained
 
     _spread([model.heads.weight], logits)
     _start_at_rates(model, logits, tasks)
-    return TrainedRank(model, _calibrated(logits()), tasks, {}, ())
+    return TrainedRank(model, _calibrated(logits()), tasks, ())
 
 
 def _deep(recipe: Recipe, rows: FittingRows, items: ItemTable, tasks: tuple[str, ...]) -> TrainedRerank:
@@ -144,7 +144,7 @@ def _deep(recipe: Recipe, rows: FittingRows, items: ItemTable, tasks: tuple[str,
         [parameter for name, parameter in model.mixture.towers.named_parameters() if name.endswith("2.weight")], logits
     )
     _start_at_rates(model, logits, tasks)
-    return TrainedRerank(model, _calibrated(logits()), embeddings, tasks, {}, ())
+    return TrainedRerank(model, _calibrated(logits()), embeddings, tasks, ())
 
 
 def _spread(weights: Sequence[Tensor], logits: Callable[[], Tensor]) -> None:

@@ -30,6 +30,7 @@ def judge_bundles(
     manifests = [store.manifest(version) for version in versions]
     with steps.step("reading and checking the data set"):
         log = JudgedLog(load(data))
+    steps.warn(log.dataset.warnings)
     window = log.window(hours)
     for manifest in manifests:  # before minutes are spent on the other one
         window.check(manifest)
@@ -37,7 +38,7 @@ def judge_bundles(
         opened = [OpenedBundle.open(store.open(version, FINGERPRINT)) for version in versions]
     judgements = [judge_one(workspace, each, log, window, users, steps) for each in opened]
     figures = {
-        "dataset": data.name,
+        "dataset": data.absolute().name,
         "window": {"start_ms": window.start_ms, "end_ms": window.end_ms},
         **judgements[0].about(),
         "bundles": {letter: one.figures() for letter, one in zip(LETTERS, judgements, strict=False)},

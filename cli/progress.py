@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -36,6 +36,11 @@ class Steps:
     def say(self, line: str) -> None:
         """A line above the bars."""
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, lines: Iterable[str]) -> None:
+        """Lines that nobody should miss, above the bars."""
+        for line in lines:
+            self.say(f"warning: {line}")
 
 
 @contextmanager

@@ -122,11 +122,15 @@ def fetch_pages(
 
 
 def _eligible(dataset: Dataset) -> tuple[Int64, Int64]:
-    """Media that may be recommended at the end of the log: all of them, and ordered by clicks."""
-    score = pl.col("non_recommendable_score")
-    allowed = dataset.media.filter(
-        (pl.col("created_at").dt.epoch("ms") < dataset.as_of_ms) & (score <= NON_RECOMMENDABLE_THRESHOLD)
-    ).select("media_id")
+    """Media that may be recommended at the end of the log: all of them, and ordered by clicks.
+
+    Sourcing refuses every policy flag unless it is told otherwise, so that pages without models must not have them either.
+    """
+    may = pl.col("created_at").dt.epoch("ms") < dataset.as_of_ms
+    may &= pl.col("non_recommendable_score") <= NON_RECOMMENDABLE_THRESHOLD
+    if "policy_flags" in dataset.media.columns:
+        may &= pl.col("policy_flags").list.len().fill_null(0) == 0
+    allowed = dataset.media.filter(may).select("media_id")
     clicks = dataset.events.filter(pl.col("action") == action_name(Action.CLICK)).group_by("media_id").len("clicks")
     ordered = (
         allowed.join(clicks, on="media_id", how="left")

@@ -44,13 +44,13 @@ def look_up(workspace: Workspace, manifest: Manifest, clock: str, user_id: str) 
     """The user of the stack that runs in this workspace, or of the data set that the bundle was trained on.
 
     `clock`: that of a stack which would start now, "wall", or "data" where time starts at the end of the log. One that runs already
-    keeps the clock that it started with. Raises CommandError if the stack's store does not answer, DatasetError if the data set
-    cannot be read.
+    keeps the clock that it started with. Raises CommandError if the stack's store does not answer or the data set is gone,
+    DatasetError if it cannot be read.
     """
     stack = RunningStack.find(workspace.run)
     if stack is None:
         now_ms = manifest.as_of_ms if clock == "data" else _wall_ms()
-        return _of_log(workspace.dataset(manifest.dataset), user_id, now_ms)
+        return _of_log(workspace.held_dataset(manifest.dataset), user_id, now_ms)
     now_ms = _wall_ms()
     if (stack.clock or clock) == "data":  # the gateway's clock stood at the end of the log when it started
         now_ms = manifest.as_of_ms + max(0, now_ms - (started_at_ms(stack.ports.address("gateway")) or now_ms))

@@ -1,6 +1,6 @@
 """Where the command keeps its things: one directory with data sets, bundles, user state and the running stack.
 
-<home>/data/<name>/        data sets (training.datasets); data/CURRENT names the one in use
+<home>/data/<name>/        data sets (training.datasets), or links to where they lie; data/CURRENT names the one in use
 <home>/bundles/<version>/  published bundles; bundles/CURRENT names the one that serves
 <home>/training/<key>/     what an unfinished `train` would go on with (training.checkpoints)
 <home>/valkey/<name>/      user state, one directory per data set: another set has other users, but for one that was merged from it
@@ -55,6 +55,48 @@ class Workspace:
 
     def dataset(self, name: str) -> Path:
         return self.home / "data" / name
+
+    def held_dataset(self, name: str) -> Path:
+        """The data set of that name. Raises CommandError if it is not there."""
+        place = self.dataset(name)
+        if not place.is_dir():
+            raise CommandError(
+                f"data set {name!r} is not there: {place} is no directory", "put it there, or a link to where it lies"
+            )
+        return place
+
+    def dataset_name(self, data: Path) -> str:
+        """What the data set in the directory `data` is called here, wherever it lies: the name of its entry or of its directory.
+
+        Raises CommandError if that name means another data set here.
+        """
+        place = data.absolute()
+        if place.name != ".." and place.parent.resolve() == self.dataset("").resolve():
+            return place.name
+        root = data.resolve()
+        entry = self.dataset(root.name)
+        if entry.resolve() != root and (entry.exists() or entry.is_symlink()):
+            raise CommandError(
+                f"data set {root.name!r} is another one here: {entry} is not {root}",
+                "bundles know their data set by its name: rename the directory, or name another --home; remove the entry if no "
+                "bundle needs it",
+            )
+        return root.name
+
+    def register(self, data: Path) -> bool:
+        """Makes the data set in the directory `data` one of this workspace, by a link if it lies elsewhere; False if it was one.
+
+        It is then in use, if none was. Raises CommandError as `dataset_name` does.
+        """
+        name = self.dataset_name(data)
+        entry = self.dataset(name)
+        fresh = not entry.exists()
+        if fresh:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            entry.symlink_to(data.resolve(), target_is_directory=True)
+        if not (entry.parent / "CURRENT").exists():
+            self.use_dataset(name)
+        return fresh
 
     @property
     def training(self) -> Path:

@@ -24,7 +24,8 @@ class TaskMetrics:
     """One head on other impressions than it learned from. AUC and GAUC are NaN where only one class occurs.
 
     Everything is measured on calibrated probabilities, except `ece_before`: that is the network's own sigmoid. GAUC compares a
-    user's impressions with the history that the user had when the window began, NaN where these predictions are not there.
+    user's impressions as serving would have asked for them when the window began: with the history of that moment, and all at the
+    same place on the page. NaN where these predictions are not there. All else sees the places where impressions were shown.
     """
 
     auc: float
@@ -48,9 +49,10 @@ class CalibrationCurves:
 class Predictions:
     """Probabilities [N, T] of some impressions: the network's own and the calibrated ones.
 
-    `frozen_NT` are calibrated ones of the same impressions, each user with the history of the window's start. GAUC needs them:
-    a user's rates are higher after an action than at it, so with the history of each moment what led to the action would rank
-    below what came later, whatever it was. Candidates of one request, which a ranker orders, share one history.
+    `frozen_NT` are calibrated ones of the same impressions, each user with the history of the window's start, all at the place that
+    serving assumes. GAUC needs them: the place where an item was shown tells what serving does not know. And a user's rates are
+    higher after an action than at it, so with the history of each moment what led to the action would rank below what came later,
+    whatever it was. Candidates of one request, which a ranker orders, share one history.
     """
 
     tasks: tuple[str, ...]

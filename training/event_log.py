@@ -103,6 +103,10 @@ class EventLog:
         """Places in the log of the positive actions before `time_ms`, in time order. Shape [P]."""
         return places_where(lambda of: np.isin(self.action_E[of], POSITIVE), 0, self.count_before(time_ms))
 
+    def has_positions(self) -> bool:
+        """Whether any event says at which place of the page it happened."""
+        return any(not np.isnan(self.position_E[of]).all() for of in chunks(0, len(self)))
+
     def _fill(self, of: slice, part: pl.DataFrame, users: pl.Enum, surfaces: dict[str, int]) -> None:
         self.user_E[of] = part["user_id"].cast(users).to_physical().to_numpy()
         self.media_id_E[of], self.author_id_E[of] = part["media_id"].to_numpy(), part["author_id"].to_numpy()

@@ -32,6 +32,7 @@ from training.ranking_set import RankingSet
 from training.recipes import Recipe
 from training.slate_sourcing import Sourcing, sample_of_users, sourced_slates
 from training.slates import Slates
+from training.snapshots import ItemTables
 from training.sourcing import write_sourcing
 from training.stored_log import StoredLog
 from training.two_tower import next_positive_recall, positives
@@ -64,7 +65,8 @@ def train(
     """Writes every file of a bundle into `staged`. `open_sourcing` gets `staged` once its sourcing files are written.
 
     What `keep` holds of an earlier run is not made again: vectors, sourcing files, slates, and models up to the epoch that they
-    had reached. Examples are: they take seconds. The result is the same, bit for bit, as that of a run that was never killed.
+    had reached. Examples are: they take seconds. The result is the same, bit for bit, as that of a run that was never killed, as
+    far as two runs give the same: threads build sourcing's graph over many vectors together (`training.sourcing.IndexConfig`).
 
     The student learns from `logged` requests where there are any, else from slates that are made here; either way the funnel is
     measured on made ones that taught nothing.
@@ -92,7 +94,7 @@ def train(
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
-    metrics |= {"student_losses": losses, "parity": parity, **published, "two_tower": run.sourcing_recall(items)}
+    metrics |= {"student_losses": losses, "parity": parity, **published, "two_tower": run.sourcing_recall(tables)}
     made = {"source": "generated", "requests": len(taught), "bundles": []}
     metrics["slates"] = made if logged is None else logged.about()
     metrics["ig2vec"] = asdict(run.account_quality(items))
@@ -126,9 +128,13 @@ class Run:
 
         return self.keep.files("sourcing files", staged, write)
 
-    def sourcing_recall(self, items: ItemTable) -> dict[str, float]:
-        """How often the next positive is among the 500 media next to the user's vector, just after the vectors' window."""
+    def sourcing_recall(self, tables: ItemTables) -> dict[str, float]:
+        """How often the next positive is among the 500 media next to the user's vector, just after the vectors' window.
+
+        So often it is among the 500 that were most popular when the window ended: neither knows what came later.
+        """
         start_ms = self.cuts.embedding_end_ms
+        items = tables.as_of(start_ms)
         until_ms = min(start_ms + self.recipe.windows.valid_ms, self.cuts.valid_start_ms)
         later = positives(self.log, self.contexts, items, start_ms=start_ms, end_ms=until_ms, cap=_RECALL_EXAMPLES)
         recall, popular = next_positive_recall(items.media_vector_MD, items, later)

@@ -14,6 +14,7 @@ from training.errors import FitError
 from training.event_log import EventLog
 from training.ig2vec import train_account_vectors
 from training.impressions import impressions_of
+from training.log_times import check_times, check_windows, moment
 from training.progress import Steps
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
@@ -33,12 +34,21 @@ class Cuts:
     test_start_ms: int
     end_ms: int
 
+    def windows(self) -> dict[str, tuple[int, int]]:
+        """Start and end, milliseconds, of what the rankers train on, stop and are calibrated on, and are measured on."""
+        return {
+            "training": (self.embedding_end_ms, self.valid_start_ms),
+            "validation": (self.valid_start_ms, self.test_start_ms),
+            "test": (self.test_start_ms, self.end_ms),
+        }
+
 
 @dataclass(frozen=True)
 class RankingSets:
     """The rankers' examples of the three later windows.
 
-    `frozen` are the impressions of `test`, each user with the history that they had when the window began: for GAUC.
+    `frozen` are the impressions of `test`, each user with the history that they had when the window began, and at the place on the
+    page that serving assumes: for GAUC.
     """
 
     train: RankingSet
@@ -49,16 +59,22 @@ class RankingSets:
 
 
 class Preparation:
-    """The first steps of a run, and what all later ones share. Raises FitError as `cut` does."""
+    """The first steps of a run, and what all later ones share.
+
+    Raises FitError as `cut` does, and before anything is trained for a log whose times cannot be right, or a window without
+    impressions.
+    """
 
     def __init__(self, recipe: Recipe, dataset: Dataset | StoredLog, steps: Steps, keep: Keeper) -> None:
         self.recipe, self.dataset, self.steps, self.keep = recipe, dataset, steps, keep
         self.log = dataset.log if isinstance(dataset, StoredLog) else EventLog.from_dataset(dataset)
+        check_times(self.log)
         self.cuts = cut(int(self.log.time_ms_E[0]), dataset.as_of_ms, recipe.windows)
+        check_windows(self.log, self.cuts.windows())
         self.contexts = ContextLog(self.log, dataset.users)
 
     def vectors(self) -> ItemVectors:
-        """Account and media embeddings from the first window."""
+        """Account and media embeddings from the first window. Raises FitError if it teaches none."""
         end_ms, recipe = self.cuts.embedding_end_ms, self.recipe
         with self.steps.step("account embeddings (ig2vec)") as report:
             account_UE = train_account_vectors(
@@ -75,6 +91,13 @@ class Preparation:
                 progress=report,
                 checkpoint=self.keep.checkpoint("media embeddings"),
             )
+        for kind, vectors in (("account", account_UE), ("media", media_MD)):
+            if not vectors.any():
+                raise FitError(
+                    f"no {kind} vector could be trained: the embedding window, {moment(self.cuts.start_ms)} to {moment(end_ms)}, "
+                    f"has {len(self.log.positives_before(end_ms))} positive actions; bring more days, or a larger "
+                    "embedding_share in the recipe's windows"
+                )
         return ItemVectors(media_MD, account_UE)
 
     def item_tables(self, vectors: ItemVectors) -> ItemTables:
@@ -84,16 +107,17 @@ class Preparation:
     def ranking_sets(self, tables: ItemTables) -> RankingSets:
         """The rankers' examples of the three later windows, and those of the test window once more for GAUC."""
         cuts, most = self.cuts, self.recipe.max_impressions
-        windows = {
-            "training": (cuts.embedding_end_ms, cuts.valid_start_ms, most, None),
-            "validation": (cuts.valid_start_ms, cuts.test_start_ms, None, None),
-            "test": (cuts.test_start_ms, cuts.end_ms, None, None),
-            "GAUC": (cuts.test_start_ms, cuts.end_ms, None, cuts.test_start_ms),
+        windows = cuts.windows()
+        examples = {
+            "training": (windows["training"], most, None),
+            "validation": (windows["validation"], None, None),
+            "test": (windows["test"], None, None),
+            "GAUC": (windows["test"], None, cuts.test_start_ms),
         }
         with self.steps.step("labels"):
             shown = impressions_of(self.log)
         made: list[RankingSet] = []
-        for name, (start_ms, end_ms, limit, until_ms) in windows.items():
+        for name, ((start_ms, end_ms), limit, until_ms) in examples.items():
             with self.steps.step(f"{name} examples") as report:
                 made.append(
                     build_ranking_set(

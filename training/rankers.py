@@ -6,8 +6,7 @@ Shapes: N impressions, B requests, T tasks.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from training.calibration import knots
 from training.checkpoints import Checkpoint
 from training.columns import Scratch, chunks
 from training.errors import FitError
-from training.evaluation import Predictions, TaskMetrics, labels
+from training.evaluation import Predictions, labels
 from training.fit import CurvePoint, FitConfig, Progress, fit, seeded
 from training.losses import multi_task_loss
 from training.models.architecture import Architecture
@@ -79,15 +78,11 @@ class RerankConfig:
 
 @dataclass(frozen=True)
 class TrainedRank:
-    """The light ranker with what it learned to predict and how well.
-
-    `metrics` are measured on the requests that stopped training, not on those that calibrated it, and without GAUC.
-    """
+    """The light ranker with what it learned to predict, and how it went; `predictions` says how well."""
 
     model: LightRanker
     calibration: Calibration
     tasks: tuple[str, ...]
-    metrics: Mapping[str, TaskMetrics]
     curve: tuple[CurvePoint, ...]
 
     def logits(self, rows: CandidateRows) -> Float32:
@@ -101,13 +96,12 @@ class TrainedRank:
 
 @dataclass(frozen=True)
 class TrainedRerank:
-    """The deep ranker with its tables, what it learned to predict and how well; `metrics` as in `TrainedRank`."""
+    """The deep ranker with its tables, what it learned to predict, and how it went; `predictions` says how well."""
 
     model: DeepRanker
     calibration: Calibration
     embeddings: IdEmbeddings
     tasks: tuple[str, ...]
-    metrics: Mapping[str, TaskMetrics]
     curve: tuple[CurvePoint, ...]
 
     def logits(self, rows: CandidateRows) -> Float32:
@@ -178,8 +172,7 @@ def train_rerank(
         checkpoint=checkpoint,
     )
     _calibrate(calibration, _deep_logits(model, embeddings, held_out, len(tasks)), labels(held_out, tasks))
-    trained = TrainedRerank(model, calibration, embeddings, tasks, {}, curve)
-    return replace(trained, metrics=predictions(trained, stopping).metrics())
+    return TrainedRerank(model, calibration, embeddings, tasks, curve)
 
 
 def train_rank(
@@ -225,8 +218,7 @@ def train_rank(
         checkpoint=checkpoint,
     )
     _calibrate(calibration, _light_logits(model, held_out, len(tasks)), labels(held_out, tasks))
-    trained = TrainedRank(model, calibration, tasks, {}, curve)
-    return replace(trained, metrics=predictions(trained, stopping).metrics())
+    return TrainedRank(model, calibration, tasks, curve)
 
 
 def predictions(
@@ -234,7 +226,8 @@ def predictions(
 ) -> Predictions:
     """What a trained ranker says of other impressions than those it was trained on, before and after calibration.
 
-    `frozen` are the same impressions with the histories of the window's start, for GAUC. Raises ValueError for others.
+    `frozen` are the same impressions as serving would have asked for them at the window's start, for GAUC. Raises ValueError for
+    others.
     """
     if frozen is not None and not rows.same_impressions(frozen):
         raise ValueError("GAUC needs the same impressions in the same order, whatever their histories")

@@ -47,8 +47,11 @@ def build_ranking_set(
     """The requests of [start_ms, end_ms) with everything known at their time and nothing that came later.
 
     `shown` are the impressions of the whole log. A request's users are seen just before its first impression, its items in the
-    last snapshot before it. Of more than `max_impressions` the most recent requests are kept. With `history_until_ms` users are
-    seen as if they had done nothing since, all else as it is without. `progress` gets (impressions done, all).
+    last snapshot before it. Of more than `max_impressions` the most recent requests are kept. `progress` gets (impressions done,
+    all).
+
+    With `history_until_ms` the requests are those that serving would have asked, of users who had done nothing since: if the log
+    knows places on pages at all, every candidate stands where serving assumes it. All else is as it is without.
 
     The set lies in the log's scratch: about 410 bytes per impression and 650 per request; besides there is one chunk.
     """
@@ -57,6 +60,7 @@ def build_ranking_set(
     made = _empty(requests, log.scratch)
     time_ms_B = log.time_ms_E[requests.head_B]
     snapshot_ms_B = item_tables.snapshot_ms(time_ms_B)
+    serves = history_until_ms is not None and log.has_positions()
     items: ItemTable | None = None
     for of_B in _chunks(requests.offsets, snapshot_ms_B):
         if items is None or items.as_of_ms != snapshot_ms_B[of_B.start]:
@@ -69,7 +73,8 @@ def build_ranking_set(
         surfaces = [log.surfaces[s] if s != NO_SURFACE else "" for s in log.surface_E[first_B].tolist()]
         context = contexts.at(user_B, time_ms_B[of_B], surfaces, LONG_HISTORY_LENGTH, history_until_ms)
         row_N = log.media_row_E[place_N].astype(np.int64)
-        view = candidate_view(context, items, row_N, request_N, log.position_E[place_N])
+        position_N = None if serves else log.position_E[place_N]
+        view = candidate_view(context, items, row_N, request_N, position_N)
         made["dense_NF"][of_N], made["label_NT"][of_N] = assemble(view, FEATURES), shown.labels(place_N)
         made["row_N"][of_N], made["request_N"][of_N] = row_N, request_N + of_B.start
         made["user_N"][of_N], made["time_ms_N"][of_N] = user_B[request_N], time_ms_B[of_B][request_N]
@@ -134,6 +139,8 @@ def _requests(shown: Impressions, log: EventLog, start_ms: int, end_ms: int, max
     if max_impressions is not None and len(head_B) and ends_B[-1] > max_impressions:
         # Whole requests only: the one that the limit would cut goes as well.
         head_B = head_B[int(np.searchsorted(ends_B, ends_B[-1] - max_impressions)) + 1 :]
+    if len(head_B) == 0:  # a quiet window: there is no row of `request_H` to look anything up in
+        return _Requests(head_B, np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int64))
     request_H = count_H
     request_H[:] = NO_GROUP
     request_H[head_B] = np.arange(len(head_B), dtype=np.int32)

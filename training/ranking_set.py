@@ -8,11 +8,12 @@ S = RELATED_SLOTS slots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.dense import FEATURES, NEUTRAL_POSITION
 from training.columns import Scratch, chunks, selected
 
 Float32 = NDArray[np.float32]
@@ -69,6 +70,14 @@ class RankingSet:
         """Whether `other` has the same users see the same media at the same times, in the same order."""
         return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _WHO_SAW_WHAT)
 
+    def at_neutral_position(self) -> RankingSet:
+        """The same impressions at the place on the page that serving assumes of every candidate."""
+        dense_NF: Float32 = self.scratch.empty(self.dense_NF.shape, np.float32)
+        for of in chunks(0, len(self)):
+            dense_NF[of] = self.dense_NF[of]
+            dense_NF[of, _POSITION] = NEUTRAL_POSITION
+        return replace(self, dense_NF=dense_NF)
+
     def select(self, chosen: NDArray[np.bool_] | slice) -> RankingSet:
         """The requests that `chosen` (mask [B], or slice over requests) names, renumbered from 0, in the same order."""
         keep_B = np.zeros(self.n_requests, dtype=np.bool_)
@@ -91,6 +100,7 @@ class RankingSet:
         return RankingSet(tasks=self.tasks, **columns, scratch=self.scratch)
 
 
+_POSITION = [feature.name for feature in FEATURES].index("position")
 _WHO_SAW_WHAT = ("user_N", "time_ms_N", "request_N", "row_N")
 _RELATED = ("related_row_NS", "related_action_NS", "related_age_hours_NS")
 _OF_IMPRESSIONS = ("dense_NF", "label_NT", "row_N", "request_N", "user_N", "time_ms_N", *_RELATED)

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def simulate(
     context: typer.Context,
     size: Annotated[WorldSize, typer.Option(help="default: 20 k users, 100 k media, 3 M events.")] = WorldSize.DEFAULT,
-    seed: Annotated[int | None, typer.Option(help="Another world; the default one is always the same.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another world; the default one is always the same.", min=0)] = None,
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "simulated",
 ) -> None:
     """Make a data set from a synthetic world whose true tastes are known."""

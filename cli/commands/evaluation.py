@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     context: typer.Context,
     users: Annotated[int, typer.Option(help="How many users to ask pages for, or to measure funnels on.", min=2)] = 500,
-    seed: Annotated[int, typer.Option(help="Which users, and the random pages.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which users, and the random pages.", min=0)] = 0,
     bundle: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +46,8 @@ def evaluate(
 ) -> None:
     """Serve pages from the active bundle and value them by the truth of the synthetic world.
 
-    Starts a stack of its own on free ports, so that a running one keeps its users' state.
+    Starts a stack of its own on free ports, so that a running one keeps its users' state. It runs without HOME/experiments.yaml:
+    the figures are those of the active bundle, not of whatever arms send their users to.
 
     With --bundle or --against nothing is served: published bundles are judged on the impressions at the end of any data set, real
     ones too, per task and with intervals over resampled users. Two are compared on the same impressions and the same draws of
@@ -88,13 +89,13 @@ def comparison_table(figures: dict[str, Any]) -> Table:
 
 
 def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
-    """The figures of `explore eval` as plain JSON. Raises CommandError for a data set without ground truth."""
+    """The figures of `explore eval` as plain JSON. Raises CommandError for a data set that is gone or has no ground truth."""
     from cli import quality
     from training.datasets import load
     from training.datasets.simulate import World
 
     manifest = active_manifest(workspace)
-    root = workspace.dataset(manifest.dataset)
+    root = workspace.held_dataset(manifest.dataset)
     if not (root / "truth").is_dir():
         raise CommandError(
             f"data set {manifest.dataset!r} has no ground truth",
@@ -109,6 +110,7 @@ def compare(workspace: Workspace, n_users: int, seed: int) -> dict[str, Any]:
             user_state=Path(scratch) / "valkey",
             clock="data",
             funnel_log=None,
+            experiments_file=None,
         )
         with progress.step("starting a stack"):
             stack = stacks.start(plan, users_of(root), lambda _: None)

@@ -146,14 +146,14 @@ def _up(workspace: Workspace, user: str, ports: Ports, detach: bool, colocated: 
 
 
 def start_stack(workspace: Workspace, ports: Ports, colocated: tuple[str, ...] = ()) -> RunningStack:
-    """Starts the stack on the active bundle, some services together in one process. Raises CommandError if there is none."""
+    """Starts the stack on the active bundle, some services together in one process. Raises CommandError without it or its users."""
     from cli.experiment_tables import checked
 
     manifest = active_manifest(workspace)
     checked(
         workspace, workspace.experiments_file
     )  # a gateway would start, and let the arms fall back that it cannot serve
-    users = users_of(workspace.dataset(manifest.dataset))
+    users = users_of(workspace.held_dataset(manifest.dataset))
     plan = replace(stack_plan(workspace, manifest, ports), colocated=colocated)
     console = Console(stderr=True, soft_wrap=True)
     stack = stacks.start(plan, users, console.print)

@@ -42,8 +42,8 @@ def register(app: typer.Typer) -> None:
 def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Option(help="Name of a recipe in training/recipes.py.")] = "default",
-    data: Annotated[Path | None, typer.Option(help="Data set directory; the one in use if left out.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set directory, anywhere; the one in use if left out.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.", min=0)] = None,
     activate: Annotated[bool, typer.Option(help="Make the bundle the one that serves.")] = True,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if an earlier run can be resumed.")] = False,
     funnel_log: Annotated[
@@ -58,13 +58,14 @@ def train(
 ) -> None:
     """Train every stage on the data set in use and publish a bundle.
 
-    A run that was killed is resumed by the same command, at the last epoch that it finished, and ends with the same weights and
-    metrics as if nothing had happened. The same command means the same recipe, seed, data, query file, funnel log and software;
-    after a change of any of them training starts over. What a run keeps for that lies in HOME/training and goes when its bundle is
-    published; what unfinished runs left there goes after a week.
+    A run that was killed is resumed by the same command, at the last epoch that it finished, and ends as if nothing had happened:
+    with the same weights and metrics, but for what sourcing's graph changes in the student from 50,000 media on. The same command
+    means the same recipe, seed, data, query file, funnel log and software; after a change of any of them training starts over. What
+    a run keeps for that lies in HOME/training and goes when its bundle is published; what unfinished runs left there goes after a
+    week.
 
     A log may be larger than memory: columns that do not fit --memory lie in files below HOME/training while the command runs.
-    The bundle is the same either way.
+    That changes nothing in the bundle.
     """
     workspace: Workspace = context.obj
     train_bundle(
@@ -110,12 +111,17 @@ def train_bundle(
         raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
     recipe = RECIPES[recipe_name]() if seed is None else RECIPES[recipe_name]().seeded(seed)
     recipe = recipe.comparing_losses() if compare_losses else recipe
-    store, igql_file = workspace.bundles(), workspace.query_file()
+    store, igql_file, name = workspace.bundles(), workspace.query_file(), workspace.dataset_name(data)
     with ExitStack() as stack:
         progress = stack.enter_context(steps())
         scratch = Scratch(workspace.training, default_budget() if memory_budget is None else memory_budget)
         with progress.step("reading and checking the data set") as report:
             dataset = read_log(data, scratch, report)
+        progress.warn(dataset.warnings)
+        if workspace.register(data):
+            progress.say(
+                f"data set {name!r} of this workspace is now {data.resolve()}: {workspace.dataset(name)} links to it"
+            )
         weights, logged = recipe.value_weights["default"], None
         if funnel_log is not None:
             with progress.step("reading and checking the funnel log"):
@@ -126,7 +132,7 @@ def train_bundle(
         sourcing = partial(open_sourcing, igql_file=igql_file)
         trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run, logged)
         with progress.step("publishing the bundle"):
-            manifest = _publish(store, staged, data.name, trained, recipe)
+            manifest = _publish(store, staged, name, trained, recipe)
     console = wide_console()
     console.print(metrics_tables(manifest))
     # Printed only: what is in a bundle does not depend on the machine that made it.
@@ -208,8 +214,9 @@ def metrics_tables(manifest: Manifest) -> Group:
         ranked.add_column(name, justify="left" if name == "task" else "right", no_wrap=True)
     for task in manifest.tasks:
         deep, light = metrics["rerank"][task], metrics["rank"][task]
-        # A bundle of an earlier release says nothing of the ECE before calibration.
+        # A bundle of an earlier release says nothing of the ECE before calibration, and may have no test impressions at all.
         figures = (
+            deep["base_rate"],
             deep["auc"],
             deep["gauc"],
             deep["log_loss"],
@@ -218,7 +225,7 @@ def metrics_tables(manifest: Manifest) -> Group:
             light["auc"],
             light["gauc"],
         )
-        ranked.add_row(task, f"{deep['n_positives']:,}", f"{deep['base_rate']:.4f}", *(_figure(f) for f in figures))
+        ranked.add_row(task, f"{deep['n_positives']:,}", *(_figure(f) for f in figures))
     kept = Table(
         title=f"Funnel over {metrics['funnel']['n_slates']} users' candidates (mean, 95 % interval)",
         box=box.SIMPLE_HEAD,

@@ -25,9 +25,7 @@ def load_users(
     """Give a Valkey the users of the active bundle's data set; one that holds them already is left alone."""
     workspace: Workspace = context.obj
     name = active_manifest(workspace).dataset
-    data = workspace.dataset(name)
-    if not data.is_dir():
-        raise CommandError(f"the users of the active bundle are those of {data}, which is not there")
+    data = workspace.held_dataset(name)
     try:
         with open_valkey(store) as client:
             users_of(data)(client)

@@ -62,7 +62,7 @@ def measure(workspace: Workspace, version: str, data: Path | None, users: int, s
     found = Findings(manifest, None, accounts=accounts, unmapped=unmapped or "fewer than three accounts have a vector")
 
     def judged() -> tuple[dict[str, Any], list[Judgement]]:
-        place = data or workspace.dataset(manifest.dataset)
+        place = data or workspace.held_dataset(manifest.dataset)
         return judge_bundles(workspace, [version], place, DEFAULT_HOURS, users, steps)
 
     judgement, reason = (judged(), "") if data is not None else _explained(judged)

@@ -91,7 +91,8 @@ def _quality(found: Findings, folder: Path) -> Section:
         f"Measured on {figures['impressions']:,} impressions in {figures['requests']:,} requests of {figures['users']:,} users at "
         f"the end of {figures['dataset']!r}, which no model has learned from. AUC: how often a positive stands above a negative. "
         "GAUC: the same inside each user's impressions, with the history that the user had when the window began. "
-        "NDCG@10: how high the positives stand in their request. 0.5 is chance for the first two.",
+        "NDCG@10: how high the positives stand in their request. 0.5 is chance for the first two. GAUC and NDCG take every item at "
+        "the place that serving assumes; all else knows at which place of the page it was shown.",
         [quality.measure(folder, name, stages, tasks) for name in _MEASURES],
         [Table(heads, rows)],
         notes=[f"{', '.join(undefined)}: every impression of the window has the same label, so there is no AUC"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from bundles.errors import BundleMissing, SchemaMismatch
+from cli.judging import judge_bundles
 from cli.judging_tables import ahead, text
 from cli.main import build
+from cli.progress import steps
 from cli.workspace import Workspace
 from tests.variants import variant, without_ids
 from training.errors import EvaluationError
@@ -65,6 +69,18 @@ def test_what_cannot_be_judged_is_refused_by_name(trained: Workspace, tmp_path: 
         explore(trained, "eval", "--bundle", "active", "--test-hours", "48")
     with pytest.raises(BundleMissing, match="'nothing' means no bundle"):
         explore(trained, "eval", "--bundle", "nothing")
+
+
+def test_what_was_left_out_of_the_data_is_said(
+    trained: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(trained.current_dataset(), tmp_path / "misspelt"))
+    pl.read_parquet(data / "users.parquet").with_columns(segmnet=pl.lit("new")).write_parquet(data / "users.parquet")
+    with steps() as progress, pytest.raises(EvaluationError, match="learned from"):
+        judge_bundles(trained, ["active"], data, 48, 10, progress)
+    assert (
+        "warning: " + str(data / "users.parquet") + ": column segmnet is not in the contract" in capsys.readouterr().err
+    )
 
 
 def test_only_a_difference_that_is_no_chance_has_a_winner() -> None:

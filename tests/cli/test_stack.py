@@ -33,6 +33,7 @@ from colocated.config import ColocatedConfig
 from serving.config import ServiceConfig, load
 from serving.server import ServerHandle, Service
 from serving.telemetry import NoTelemetry
+from tests.bundles.conftest import fields
 from tests.retrieval_svc.published import publish
 
 
@@ -80,6 +81,17 @@ def test_sourcing_is_told_of_named_queries_and_the_gateway_of_experiments(plan: 
 )
 def test_services_that_share_a_process_are_named_in_any_order(written: str, expected: tuple[str, ...]) -> None:
     assert colocated_services(written) == expected
+
+
+@pytest.mark.parametrize("command", [["up"], ["eval"], ["load-users", "--valkey", "redis://127.0.0.1:1/0"]])
+def test_a_bundle_whose_data_set_is_gone_is_refused_by_name(command: list[str], tmp_path: Path) -> None:
+    store = Workspace(tmp_path).bundles()
+    with store.stage() as staged:
+        (staged / "table").write_text("one")
+        store.activate(store.publish(staged, **fields()).version)
+    done = CliRunner().invoke(main.build(), ["--home", str(tmp_path), *command])
+    assert isinstance(done.exception, CommandError), done.exception
+    assert "data set 'synthetic' is not there" in str(done.exception)
 
 
 @pytest.mark.parametrize("written", ["ranker", "rank,,rerank", "all,rank", "valkey"])

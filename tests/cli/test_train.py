@@ -8,18 +8,23 @@ import os
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from rich.console import Console
 
 from bundles.store import BundleStore
 from cli import processes
-from cli.commands.train import _activate, _loss_lines, cost_line, metrics_tables
+from cli.commands.train import _activate, _loss_lines, cost_line, metrics_tables, train_bundle
+from cli.errors import CommandError
 from cli.processes import Process
 from cli.stack import Ports, RunningStack
 from cli.workspace import Workspace
 from tests.bundles.conftest import fields
+from tests.training.logs import planted
 from training.columns import Scratch
+from training.datasets import write
 from training.distillation import ListLoss
+from training.errors import DatasetError, FitError
 from training.recipes import RECIPES
 
 INTERVAL = {"mean": 0.991, "low": 0.982, "high": 0.997}
@@ -36,6 +41,62 @@ def test_a_fixed_loss_is_named_and_an_earlier_release_says_nothing() -> None:
     (line,) = _loss_lines({"chosen": "list_mle", "table": {}})
     assert "learned from list_mle, which the recipe names" in line.plain
     assert _loss_lines(None) == []
+
+
+@pytest.fixture(name="brought")
+def _brought(tmp_path: Path) -> Path:
+    """A data set outside the workspace, as a team brings it: three Parquet files and nothing else."""
+    root = write(planted(users=6), tmp_path / "srv" / "mylog").root
+    assert root is not None
+    (root / "dataset.json").unlink()
+    return root
+
+
+@pytest.fixture(name="read_only")
+def _read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training ends once it has read its data."""
+
+    def train(*arguments: object) -> None:
+        raise FitError("read")
+
+    monkeypatch.setattr("training.pipeline.train", train)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_what_was_left_out_of_the_data_is_said(
+    brought: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = brought / "media.parquet"
+    media = pl.read_parquet(file).drop("non_recommendable_score")
+    media.with_columns(non_recommendable=pl.lit(0.9)).write_parquet(file)
+    with pytest.raises(FitError, match="read"):
+        train_bundle(Workspace(tmp_path / "home"), brought, "tiny", None, activate=True)
+    said = capsys.readouterr().err
+    assert f"warning: {file}: column non_recommendable is not in the contract and was left out" in said
+    assert "warning: dataset.json is missing" in said
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_data_set_from_elsewhere_is_registered_under_its_name(
+    brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = Workspace(tmp_path / "home")
+    monkeypatch.chdir(brought)
+    with pytest.raises(FitError, match="read"):
+        train_bundle(workspace, Path(), "tiny", None, activate=True)
+    assert workspace.held_dataset("mylog").resolve() == brought
+    assert f"data set 'mylog' of this workspace is now {brought}" in capsys.readouterr().err
+    workspace.dataset("mylog").unlink()
+    workspace.dataset("mylog").mkdir()
+    with pytest.raises(CommandError, match="is another one here"):
+        train_bundle(workspace, brought, "tiny", None, activate=True)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_directory_that_is_no_data_set_is_not_registered(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such directory"):
+        train_bundle(Workspace(tmp_path), tmp_path / "gone", "tiny", None, activate=True)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
@@ -56,22 +117,28 @@ def test_the_cost_names_memory_and_the_steps_that_took_a_second(tmp_path: Path) 
     assert line.endswith("(columns: 0.3 GB in memory, 0.2 GB in files); 113 s in all: reading 12 s, deep ranker 100 s")
 
 
-def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> None:
-    judged = {"n_positives": 1_234_567, "base_rate": 0.2067}
-    judged |= {"auc": 0.7533, "gauc": 0.7348, "log_loss": 0.4388, "ece_before": 0.0052, "ece": 0.0033}
+def tables_of(workspace: Path, judged: dict[str, float | None], impressions: int) -> str:
+    """What is printed of a bundle with one task, on a terminal of 80 characters."""
     funnel = dict.fromkeys(("recall_page", "recall_rank", "ndcg", "funnel_value"), INTERVAL) | {"n_slates": 200}
     stages = {stage: {"long_view": judged} for stage in ("rank", "rerank")}
-    examples = {"test": 136_777, "actions_without_impression": 0}
+    examples = {"test": impressions, "actions_without_impression": 0}
     published = fields()
     published["tasks"], published["value_weights"] = ("long_view",), {"default": {"long_view": 1.0}}
     measured = {**stages, "funnel": funnel, "funnel_popularity_prerank": funnel, "examples": examples}
     published["metrics"] = json.loads(json.dumps(measured))
-    store, said = BundleStore(tmp_path), io.StringIO()
+    store, said = BundleStore(workspace), io.StringIO()
     with store.stage() as staged:
         (staged / "table").write_text("one")
         manifest = store.publish(staged, **published)
     Console(file=said, width=80).print(metrics_tables(manifest))
-    (row,) = (line.split() for line in said.getvalue().splitlines() if "1,234,567" in line)
+    return said.getvalue()
+
+
+def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> None:
+    judged: dict[str, float | None] = {"n_positives": 1_234_567, "base_rate": 0.2067}
+    judged |= {"auc": 0.7533, "gauc": 0.7348, "log_loss": 0.4388, "ece_before": 0.0052, "ece": 0.0033}
+    said = tables_of(tmp_path, judged, 136_777)
+    (row,) = (line.split() for line in said.splitlines() if "1,234,567" in line)
     assert row == [
         "long_view",
         "1,234,567",
@@ -84,7 +151,16 @@ def test_the_tables_are_whole_on_a_terminal_of_80_characters(tmp_path: Path) -> 
         "0.7533",
         "0.7348",
     ]
-    assert "…" not in said.getvalue()
+    assert "…" not in said
+
+
+def test_figures_of_an_empty_test_window_are_left_open(tmp_path: Path) -> None:
+    """Also of a bundle that an earlier release published, which `explore report` shows."""
+    nothing = dict.fromkeys(("base_rate", "auc", "gauc", "log_loss", "ece_before", "ece"), None)
+    (row,) = (
+        line.split() for line in tables_of(tmp_path, {"n_positives": 0} | nothing, 0).splitlines() if "long_v" in line
+    )
+    assert row == ["long_view", "0", *["-"] * 8]
 
 
 @pytest.mark.parametrize(("running", "activates"), [("synthetic", True), ("simulated", False), (None, True)])

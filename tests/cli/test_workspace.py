@@ -25,6 +25,57 @@ def test_the_data_set_made_last_is_the_one_in_use(tmp_path: Path) -> None:
     assert workspace.current_dataset() == workspace.dataset("kuairand")
 
 
+def test_a_data_set_that_lies_elsewhere_becomes_one_of_the_workspace(tmp_path: Path) -> None:
+    workspace, brought = Workspace(tmp_path / "home"), tmp_path / "srv" / "mylog"
+    brought.mkdir(parents=True)
+    assert workspace.dataset_name(brought) == "mylog"
+    assert (workspace.register(brought), workspace.register(brought)) == (True, False)
+    assert workspace.held_dataset("mylog").resolve() == brought
+    assert workspace.current_dataset() == workspace.dataset("mylog")
+    other = tmp_path / "srv" / "2026"
+    other.mkdir()
+    assert workspace.register(other)
+    assert workspace.current_dataset() == workspace.dataset("mylog")  # another one is in use already
+
+
+def test_a_link_under_another_name_keeps_it(tmp_path: Path) -> None:
+    workspace, brought = Workspace(tmp_path / "home"), tmp_path / "srv" / "2026"
+    brought.mkdir(parents=True)
+    entry = workspace.dataset("mylog")
+    entry.parent.mkdir(parents=True)
+    entry.symlink_to(brought)
+    assert (workspace.dataset_name(entry), workspace.register(entry)) == ("mylog", False)
+
+
+def test_the_directory_where_one_stands_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mylog" / "below").mkdir(parents=True)
+    workspace = Workspace(tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "mylog")
+    assert workspace.dataset_name(Path()) == "mylog"
+    assert workspace.dataset_name(Path("below/..")) == "mylog"
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "dangling link"])
+def test_a_name_that_means_another_data_set_is_refused(kind: str, tmp_path: Path) -> None:
+    workspace, brought = Workspace(tmp_path / "home"), tmp_path / "srv" / "mylog"
+    brought.mkdir(parents=True)
+    entry = workspace.dataset("mylog")
+    entry.parent.mkdir(parents=True)
+    if kind == "directory":
+        entry.mkdir()
+    else:
+        entry.symlink_to(tmp_path / ("home" if kind == "link" else "gone"))
+    for refuses in (workspace.dataset_name, workspace.register):
+        with pytest.raises(CommandError, match=f"'mylog' is another one here: {entry} is not {brought}"):
+            refuses(brought)
+
+
+def test_a_data_set_that_is_gone_is_named_with_its_place(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(CommandError, match=rf"'mylog' is not there: {workspace.dataset('mylog')}.*\n.*a link"):
+        workspace.held_dataset("mylog")
+
+
 def test_users_of_two_data_sets_do_not_share_state(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert workspace.user_state("a") != workspace.user_state("b")

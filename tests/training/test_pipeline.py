@@ -1,4 +1,4 @@
-"""Metrics that JSON can take, and what a seed reaches. The run itself is tested end to end."""
+"""Metrics that JSON can take, what a seed reaches, what a yardstick may know. The run itself is tested end to end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import json
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from training.pipeline import plain
-from training.recipes import RECIPES
+from features.item_table import ItemTable
+from tests.training.bundle_evaluation.conftest import Silent
+from tests.training.logs import HOUR, planted
+from training.checkpoints import KeepNothing
+from training.pipeline import Run, plain
+from training.preparation import Preparation
+from training.recipes import RECIPES, Recipe, Windows
+from training.snapshots import ItemVectors
+from training.two_tower import Positives, next_positive_recall
 
 
 def test_metrics_become_json_with_null_for_what_is_undefined() -> None:
@@ -18,6 +26,24 @@ def test_metrics_become_json_with_null_for_what_is_undefined() -> None:
         "b": [0.5, 3],
         "c": {"d": None, "e": None, "f": "text"},
     }
+
+
+def test_popularity_is_that_of_the_moment_at_which_the_vectors_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ItemTable] = []
+
+    def recall(vector_MD: NDArray[np.float32], items: ItemTable, examples: Positives) -> tuple[float, float]:
+        asked.append(items)
+        return next_positive_recall(vector_MD, items, examples)
+
+    monkeypatch.setattr("training.pipeline.next_positive_recall", recall)
+    windows = Windows(embedding_share=0.2, valid_ms=12 * HOUR, test_ms=24 * HOUR)
+    prepared = Preparation(Recipe("planted", windows), planted(users=6), Silent(), KeepNothing())
+    tables = prepared.item_tables(ItemVectors.zeros(prepared.log))
+    tables.as_of(prepared.cuts.end_ms)  # as it was when the rest of the bundle was made
+    assert Run(prepared).sourcing_recall(tables)["examples"] > 10
+    (items,) = asked
+    assert items.as_of_ms == prepared.cuts.embedding_end_ms
+    assert items.counts_MA.sum() == prepared.log.count_before(prepared.cuts.embedding_end_ms)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

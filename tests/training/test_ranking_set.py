@@ -11,15 +11,17 @@ import pytest
 from features.actions import Action
 from features.assemble import assemble, candidate_view
 from features.context import HISTORY_LENGTH
-from features.dense import FEATURES
+from features.dense import FEATURES, NEUTRAL_POSITION
 from features.schema import Scope
 from tests.training.logs import HOUR, MINUTE, START, Event, dataset, planted
 from training import columns
 from training.columns import Scratch
 from training.contexts import ContextLog
 from training.datasets import Dataset
+from training.errors import FitError
 from training.event_log import EventLog
 from training.impressions import impressions_of
+from training.rankers import RankConfig, train_rank
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
 from training.snapshots import ItemTables, ItemVectors
@@ -117,7 +119,7 @@ def test_only_what_follows_from_the_user_is_frozen() -> None:
     assert came.same_impressions(frozen)
     np.testing.assert_array_equal(came.label_NT, frozen.label_NT)
     for place, feature in enumerate(FEATURES):
-        if feature.scope in (Scope.ITEM, Scope.REQUEST) or feature.name in ("position", "item_age_hours"):
+        if feature.scope in (Scope.ITEM, Scope.REQUEST) or feature.name == "item_age_hours":
             np.testing.assert_array_equal(came.dense_NF[:, place], frozen.dense_NF[:, place], err_msg=feature.name)
     seen_N = np.array(column(frozen, "user_impressions"))
     of_user = [set(seen_N[frozen.user_N == user]) for user in np.unique(frozen.user_N)]
@@ -129,10 +131,39 @@ def test_only_what_follows_from_the_user_is_frozen() -> None:
     assert (np.where(frozen.history_action_BL > 0, frozen.history_age_ms_BL, 10**12).min(axis=1) > since_ms_N).all()
 
 
+def test_frozen_requests_stand_where_serving_assumes_them_if_the_log_knows_places() -> None:
+    until_ms = START + 3 * MINUTE
+    assert column(built(dataset(EVENTS, MEDIA), history_until_ms=until_ms), "position") == [NEUTRAL_POSITION] * 5
+    placeless = dataset([replace(event, position=None) for event in EVENTS], MEDIA)
+    assert np.isnan(column(built(placeless, history_until_ms=until_ms), "position")).all()
+
+
+def test_a_set_at_the_place_that_serving_assumes_differs_in_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    came = built(dataset(EVENTS, MEDIA))
+    monkeypatch.setattr(columns, "CHUNK", 2)
+    neutral = came.at_neutral_position()
+    assert column(neutral, "position") == [NEUTRAL_POSITION] * 5
+    assert column(came, "position")[:2] == [0, 1]
+    others = [place for place, name in enumerate(NAMES) if name != "position"]
+    np.testing.assert_array_equal(neutral.dense_NF[:, others], came.dense_NF[:, others])
+    kept = [each.name for each in fields(RankingSet) if each.name != "dense_NF"]
+    assert all(getattr(neutral, name) is getattr(came, name) for name in kept)
+
+
 def test_an_empty_window_has_nothing_to_freeze() -> None:
     came, frozen = (built(dataset(EVENTS, MEDIA), END - 1, END, history_until_ms=until) for until in (None, END - 1))
     assert (len(frozen), frozen.n_requests) == (0, 0)
     assert came.same_impressions(frozen)
+
+
+def test_a_quiet_window_in_the_middle_of_the_log_is_empty_and_said_where_a_ranker_should_learn_from_it() -> None:
+    data = dataset(EVENTS, MEDIA)
+    quiet = built(data, START + MINUTE + 1, START + 2 * MINUTE)
+    assert (len(quiet), quiet.n_requests) == (0, 0)
+    with pytest.raises(FitError, match="no task has 50 positives"):
+        train_rank(RankConfig(), quiet, built(data))
+    with pytest.raises(FitError, match="no validation rows"):
+        train_rank(RankConfig(min_positives=1), built(data), quiet)
 
 
 def test_other_impressions_are_told_apart() -> None:

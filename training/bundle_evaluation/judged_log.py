@@ -56,10 +56,12 @@ class Window:
 class WindowRows:
     """One bundle's view of a test window. `items` and `tables` number media as `rows` does.
 
-    `frozen` are the impressions of `rows`, each user with the history that they had when the window began: for GAUC.
+    `neutral` and `frozen` are the impressions of `rows` at the place on the page that serving assumes: for NDCG, and for GAUC with
+    the history that each user had when the window began. `neutral` is `rows` where the log knows no places.
     """
 
     rows: RankingSet
+    neutral: RankingSet
     frozen: RankingSet
     items: ItemTable
     tables: ItemEmbeddings
@@ -113,7 +115,8 @@ class JudgedLog:
                 f"data set {self.dataset.name!r} shows nothing between {_moment(window.start_ms)} and "
                 f"{_moment(window.end_ms)}; test more hours"
             )
-        return WindowRows(rows, frozen, items, opened.tables(items))
+        neutral = rows.at_neutral_position() if self.log.has_positions() else rows
+        return WindowRows(rows, neutral, frozen, items, opened.tables(items))
 
 
 def _moment(time_ms: int) -> str:

@@ -2,6 +2,8 @@
 
 NDCG is over requests: the lists that a user saw. Requests without a positive and those of one impression say nothing of order.
 GAUC compares all impressions of a user, with the history that the user had when the window began (`training/evaluation.py`).
+Both are of orders that serving could have made: every candidate stands where serving assumes it, not where it was shown. What
+measures probabilities takes the places where impressions were shown, and so does AUC.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def judge(predictions: BundlePredictions, stage: Stage, task: str, draws: Draws)
     return {
         "auc": of.auc(probability_SN),
         "gauc": of.gauc(predictions.frozen_of_task(stage, task)[None]),
-        "ndcg": of.ndcg(probability_SN, predictions.rows.request_N, NDCG_AT),
+        "ndcg": of.ndcg(predictions.neutral_of_task(stage, task)[None], predictions.rows.request_N, NDCG_AT),
         "log_loss": of.log_loss(probability_SN),
         "ece": of.ece(probability_SN),
     }

@@ -31,12 +31,16 @@ class Answers:
 
 @dataclass(frozen=True)
 class BundlePredictions:
-    """Answers of one bundle: with the history of each moment, and, for GAUC, with that of the window's start."""
+    """Answers of one bundle, by what they are for: `neutral` for NDCG, `frozen` for GAUC, `answers` for all else.
+
+    See `WindowRows`: the last are of the impressions as they were, at the places where they were shown.
+    """
 
     version: str
     tasks: tuple[str, ...]
     rows: RankingSet
     answers: Answers
+    neutral: Answers
     frozen: Answers
 
     def of_task(self, stage: Stage, task: str) -> Float32:
@@ -44,8 +48,12 @@ class BundlePredictions:
         return self._head(self.answers, stage, task)
 
     def frozen_of_task(self, stage: Stage, task: str) -> Float32:
-        """Probabilities of one head for the same impressions with the histories of the window's start. Shape [N]."""
+        """Probabilities of one head for the same impressions as serving would have asked at the window's start. Shape [N]."""
         return self._head(self.frozen, stage, task)
+
+    def neutral_of_task(self, stage: Stage, task: str) -> Float32:
+        """Probabilities of one head for the same impressions at the place that serving assumes. Shape [N]."""
+        return self._head(self.neutral, stage, task)
 
     def label_N(self, task: str) -> Float32:
         """Whether the user did it."""
@@ -63,4 +71,6 @@ def predict(opened: OpenedBundle, window: WindowRows) -> BundlePredictions:
         prerank_N = said.pop(Stage.PRERANK)
         return Answers(said, prerank_N)
 
-    return BundlePredictions(opened.version, opened.tasks, window.rows, answers(window.rows), answers(window.frozen))
+    came = answers(window.rows)
+    neutral = came if window.neutral is window.rows else answers(window.neutral)
+    return BundlePredictions(opened.version, opened.tasks, window.rows, came, neutral, answers(window.frozen))

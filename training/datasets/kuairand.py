@@ -57,7 +57,10 @@ def import_kuairand(source_dir: Path | str, out_dir: Path | str, progress: Progr
     for done, file in enumerate(logs, start=2):
         exposures.append(_exposures(file, user_ids, media["media_id"] - ID_OFFSET))
         progress(done, steps)
-    events = _events(pl.concat(exposures), media)
+    shown = pl.concat(exposures)
+    if shown.is_empty():
+        raise DatasetError(str(source), f"no row in {', '.join(file.name for file in logs)}", "download the logs again")
+    events = _events(shown, media)
     dataset = checked(
         _users(users, users_file, int(events["event_time"].dt.epoch("ms").min())),  # type: ignore[arg-type]
         media,
@@ -86,7 +89,7 @@ def _exposures(file: Path, user_ids: pl.Series, video_ids: pl.Series) -> pl.Data
         unknown = ~frame[name].is_in(known.implode())
         refuse(frame[name], unknown, str(file), f"the {table} features lack it", "get log and features of one release")
     pool = frame["video_id"].n_unique()  # the random log shows every video of its pool with the same chance
-    propensity = 1.0 / pool if file.name.startswith("log_random") else None
+    propensity = 1.0 / pool if pool and file.name.startswith("log_random") else None
     # A repeat is a line that agrees in every column, also in those that the contract has no place for.
     return frame.with_columns(propensity=pl.lit(propensity, dtype=pl.Float64)).filter(
         text.select(pl.struct(pl.all()).is_first_distinct()).to_series()

@@ -72,7 +72,7 @@ def test_a_data_set_that_is_gone_leaves_what_training_measured(trained: Workspac
     with steps() as progress:
         found = measure(trained, lost, None, 10, progress)
     html = written(found, tmp_path)
-    assert words(html).count("there is no such directory") == 2  # quality, inputs
+    assert words(html).count("data set 'lost' is not there") == 2  # quality, inputs
     assert {"funnel_recall.png", "curve_rank.png", "calibration_rank_click.png", "accounts.png"} <= set(
         re.findall(r'src="([^"]*)"', html)
     )

@@ -14,8 +14,11 @@ from features.schema import RANKERS, Stage
 from tests.training.bundle_evaluation.conftest import judged
 from tests.variants import variant, without_ids
 from training import metrics
-from training.bundle_evaluation import MEASURES, JudgedLog, Judgement, OpenedBundle
+from training.bundle_evaluation import MEASURES, NDCG_AT, JudgedLog, Judgement, OpenedBundle
+from training.bundle_evaluation.measures import draws_of
+from training.bundle_evaluation.predictions import predict
 from training.datasets import Dataset, checked
+from training.resampling import Judge
 
 
 @pytest.fixture(name="without", scope="module")
@@ -49,6 +52,27 @@ def test_gauc_compares_a_users_impressions_with_the_history_of_the_windows_start
         assert judgement.measured[stage]["click"]["auc"].mean == pytest.approx(metrics.auc(label_N, came_N))
     found = judgement.measured[Stage.PRERANK]["click"]["gauc"].mean
     assert found == pytest.approx(metrics.gauc(label_N, predictions.frozen.prerank_N, user_N))
+
+
+def test_orders_do_not_know_where_impressions_were_shown(judgement: Judgement) -> None:
+    predictions, request_N = judgement.predictions, judgement.predictions.rows.request_N
+    label_N, found = predictions.label_N("click"), {}
+    for stage in RANKERS:
+        of = Judge(label_N, draws_of(predictions))
+        neutral_N, came_N = (each(stage, "click") for each in (predictions.neutral_of_task, predictions.of_task))
+        found[stage] = judgement.measured[stage]["click"]["ndcg"].mean
+        assert found[stage] == pytest.approx(of.ndcg(neutral_N[None], request_N, NDCG_AT).mean)
+        assert found[stage] != pytest.approx(of.ndcg(came_N[None], request_N, NDCG_AT).mean, abs=1e-6)
+    np.testing.assert_array_equal(predictions.neutral.prerank_N, predictions.answers.prerank_N)
+
+
+def test_a_log_without_places_is_answered_once(dataset: Dataset, opened: OpenedBundle) -> None:
+    placeless = dataset.events.with_columns(position=pl.lit(None, dtype=pl.Int32))
+    log = JudgedLog(checked(dataset.users, dataset.media, placeless, name="placeless", as_of_ms=dataset.as_of_ms))
+    rows = log.rows(opened, log.window(hours=1))
+    assert rows.neutral is rows.rows
+    answered = predict(opened, rows)
+    assert answered.neutral is answered.answers
 
 
 def test_a_bundle_is_not_ahead_of_itself(judgement: Judgement) -> None:

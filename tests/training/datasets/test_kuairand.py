@@ -170,3 +170,17 @@ def test_the_real_slice_imports_whole(tmp_path: Path) -> None:
     result = labelled(dataset.events)
     assert (result.n_orphans, len(dataset.users), len(dataset.media)) == (0, 27_285, 7_583)
     assert len(result.frame) + result.n_repeats == (dataset.events["action"] == "impression").sum()
+
+
+def test_a_random_log_without_rows_adds_nothing(files: Files, tmp_path: Path) -> None:
+    whole = import_kuairand(place(files, tmp_path / "a"), tmp_path / "out")
+    files["log_random_4_22_to_5_08_pure.csv"] = log()
+    same = import_kuairand(place(files, tmp_path / "b"), tmp_path / "again")
+    assert same.events.equals(whole.events)
+
+
+def test_logs_without_rows_are_named(files: Files, tmp_path: Path) -> None:
+    empty = {name: log() if name.startswith("log") else text for name, text in files.items()}
+    with pytest.raises(DatasetError, match=r"no row in log_standard_4_08_to_4_21_pure\.csv, log_standard.*download"):
+        import_kuairand(place(empty, tmp_path / "in"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
