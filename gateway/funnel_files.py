@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = ".new"
-_ABANDONED_S = 3_600.0  # an unfinished file this old belongs to a process that died
 NO_POSITION = -1
 
 
@@ -130,6 +129,9 @@ class FunnelFiles:
         for path in self._sizes():
             with exclusive(self._config.directory):  # for one file at a time: others wait for moments only
                 removed += self._forget_in(path, user_id)
+        if self._unfinished():
+            with exclusive(self._config.directory):
+                self._tidy()
         self.bytes_on_disk = sum(self._sizes().values())
         return removed
 
@@ -163,17 +165,23 @@ class FunnelFiles:
 
     def _trim(self) -> None:
         """The bound holds for the directory, whoever wrote the files; the newest one always stays."""
-        directory, sizes = self._config.directory, self._sizes()
+        sizes = self._sizes()
         total = sum(sizes.values())
         for path in list(sizes)[:-1]:
             if total <= self._config.max_bytes:
                 break
             path.unlink(missing_ok=True)
             total -= sizes[path]
-        for path in directory.glob(f".{FILE_PREFIX}*{_UNFINISHED}"):
-            if (written_s := _modified_s(path)) is not None and time.time() - written_s > _ABANDONED_S:
-                path.unlink(missing_ok=True)
+        self._tidy()
         self.bytes_on_disk = total
+
+    def _tidy(self) -> None:
+        """Removes what crashes left. Whoever writes holds the lock, so to the one that holds it no unfinished file is anybody's."""
+        for path in self._unfinished():
+            path.unlink(missing_ok=True)
+
+    def _unfinished(self) -> list[Path]:
+        return list(self._config.directory.glob(f".{FILE_PREFIX}*{_UNFINISHED}"))
 
     def _sizes(self) -> dict[Path, int]:
         """Of the finished files, the oldest first."""
@@ -245,12 +253,5 @@ def _size(path: Path) -> int | None:
     """None if another replica removed the file in between."""
     try:
         return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
-def _modified_s(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
     except FileNotFoundError:
         return None

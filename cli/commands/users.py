@@ -33,4 +33,6 @@ def load_users(
         raise CommandError(
             f"Valkey does not answer: {error}", "is --valkey right, and may this machine call it?"
         ) from error
+    except valkey.exceptions.ValkeyError as error:
+        raise CommandError(f"Valkey refuses: {error}", "what it holds is unfinished: run this again") from error
     typer.echo(f"Valkey holds the users of data set {name!r}")
