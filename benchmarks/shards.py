@@ -240,38 +240,30 @@ def _finish(
     ]
     figures = {"size": asdict(world.size), "keep": KEEP, "opening_cpu_s": opening_s, "shards": rows}
     name = "shards_quick" if arguments.quick else "shards"
-    result = Result(name, command_line("benchmarks.shards"), figures, checks, [_table(rows)])
+    result = Result(name, command_line("benchmarks.shards"), figures, checks, _tables(rows))
     return finish(result, tables=None if arguments.quick else TABLES)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title="Retrieval in shards, default query", box=box.SIMPLE_HEAD)
-    for column in (
-        *(
-            "shards",
-            "private MB",
-            "accounts",
-            "media",
-            "histories",
-            "CPU ms, slowest shard",
-            "all shards",
-            "gateway",
-            "sent kB",
-        ),
-        *("recall", "same answer", "the same, published"),
-    ):
-        table.add_column(column, justify="right")
+def _tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
+    memory = Table(title="MB of a service: its own, and mapped", box=box.SIMPLE_HEAD)
+    for column in ("shards", "own", "accounts", "media", "histories"):
+        memory.add_column(column, justify="right")
+    pages = Table(title="A page by the default query, CPU in ms", box=box.SIMPLE_HEAD)
+    for column in ("shards", "slowest shard", "all shards", "gateway", "kB", "recall", "same answer", "published"):
+        pages.add_column(column, justify="right")
     for row in rows:
-        cpu = row["cpu"][_DEFAULT]
-        table.add_row(
-            str(row["shards"]),
-            *(f"{row['memory'][f'{name}_mb']:.1f}" for name in ("private", "accounts", "media", "histories")),
+        cpu, shards = row["cpu"][_DEFAULT], str(row["shards"])
+        held = (row["memory"][f"{name}_mb"] for name in ("private", "accounts", "media", "histories"))
+        memory.add_row(shards, *(f"{each:.1f}" for each in held))
+        pages.add_row(
+            shards,
             *(f"{cpu[name]:.2f}" for name in ("slowest_shard_ms", "all_shards_ms", "gateway_ms")),
             f"{cpu['kilobytes']:.0f}",
             f"{row['recall'][_DEFAULT]:.4f}",
             *(f"{row['same'][query]:.0%}" for query in (_DEFAULT, _PUBLISHED)),
         )
-    return table
+    pages.caption = "same answer: users with the candidates of one service; published: with the published program"
+    return [memory, pages]
 
 
 def _arguments() -> argparse.Namespace:
