@@ -23,10 +23,12 @@ class Call:
     """A task that goes through the door and stays behind it until told to end."""
 
     def __init__(self, door: Door, priority: Priority = HIGH, left_s: float | None = None) -> None:
-        self.inside, self._end = False, asyncio.Event()
-        self.task = asyncio.create_task(self._run(door, priority, left_s))
-        # Nobody else refers to a call that a test does not look at: the garbage collector would end it, and let the next one in.
-        vars(door).setdefault("calls_of_this_test", []).append(self)
+        self.inside, self._end, self.task = (
+            False,
+            asyncio.Event(),
+            asyncio.create_task(self._run(door, priority, left_s)),
+        )
+        vars(door).setdefault("kept", []).append(self)  # or the garbage collector ends it, and the next one gets in
 
     async def _run(self, door: Door, priority: Priority, left_s: float | None) -> None:
         async with door.pass_through(priority, left_s):
