@@ -23,11 +23,8 @@ class Call:
     """A task that goes through the door and stays behind it until told to end."""
 
     def __init__(self, door: Door, priority: Priority = HIGH, left_s: float | None = None) -> None:
-        self.inside, self._end, self.task = (
-            False,
-            asyncio.Event(),
-            asyncio.create_task(self._run(door, priority, left_s)),
-        )
+        self.inside, self._end = False, asyncio.Event()
+        self.task = asyncio.create_task(self._run(door, priority, left_s))
         vars(door).setdefault("kept", []).append(self)  # or the garbage collector ends it, and the next one gets in
 
     async def _run(self, door: Door, priority: Priority, left_s: float | None) -> None:
@@ -222,9 +219,7 @@ async def test_a_shed_call_is_told_when_the_queue_will_be_through() -> None:
 
 
 @pytest.mark.parametrize(("left_s", "pushback_ms"), [(0.6, 200), (0.34, 200), (0.29, DO_NOT_RETRY)])
-async def test_only_a_call_that_would_have_no_time_left_by_then_is_told_not_to_try_again(
-    left_s: float, pushback_ms: int
-) -> None:
+async def test_only_a_call_without_time_left_by_then_is_told_not_to_try_again(left_s: float, pushback_ms: int) -> None:
     """A wait of 200 ms takes more than the share that may be waited here, but leaves enough for the usual 100 ms."""
     door, _ = fixed(usual_s=0.1, queue=1)
     for _ in range(3):
