@@ -26,6 +26,7 @@ from locust.runners import WorkerRunner
 from loadtests.access import Access, AccessError, read_access
 from loadtests.client import ExploreClient, wait_for_gateway
 from loadtests.journeys import Audience
+from loadtests.retries import PATIENCE_S
 from loadtests.saturation import StepSearch
 from loadtests.shapes import SHAPES, arrivals_per_s
 from loadtests.slo import Bounds, Figures, Row, Verdict, judge
@@ -37,7 +38,7 @@ HOST = "127.0.0.1:50050"
 SATURATION = "saturation"
 ARRIVALS_PER_USER = 1.0  # a second
 SETTLING = 0.3  # of a step of the search: what is answered in it still belongs to the step before
-PATIENCE_S = 1.0  # with a gateway that does not accept connections
+CONNECTS_S = 1.0  # a gateway that is there accepts connections within that
 LATE_S = 0.1  # a process that sends requests so much later than they were due has too much to do
 _log = logging.getLogger(__name__)
 # Locust rounds to two digits; three still are only some hundred different keys.
@@ -53,7 +54,9 @@ def add_arguments(parser: LocustArgumentParser) -> None:
     ours.add_argument("--rate", type=int, default=20, help="requests a second; saturation: of the first step")
     ours.add_argument("--duration", type=float, default=60.0, help="seconds; saturation: at most")
     ours.add_argument("--step", type=float, default=10.0, help="seconds of a step of the saturation shape")
-    ours.add_argument("--deadline", type=float, default=1.0, help="seconds that a call may take")
+    ours.add_argument(
+        "--deadline", type=float, default=PATIENCE_S, help="seconds for which a visitor waits for an answer"
+    )
     # Files, for a gateway that asks for them. In the environment: LOCUST_CA and so on.
     ours.add_argument("--ca", env_var="LOCUST_CA", default="", help="PEM of whom to believe; calls go over TLS then")
     ours.add_argument("--key-file", env_var="LOCUST_KEY_FILE", default="", help="the API key to show; needs --ca")
@@ -129,11 +132,11 @@ class Arrivals(LoadTestShape):
             if now - self._began >= SETTLING * options.step:
                 self._before, self._measured = _rows(self._environment), now
             return self.search.rate
-        if now - self._measured < (1 - SETTLING) * options.step:
+        if now - self._measured < (self.search.length - SETTLING) * options.step:
             return self.search.rate
         verdict, tried = self._verdict(options), self.search.rate
         _log.info("%d requests/s: %s", tried, f"MISSED {verdict.missed}" if verdict.missed else "held")
-        if (verdict.ok and tried > self.search.held) or self.found is None:
+        if (verdict.ok and tried > self.search.held) or self.search.confirming or self.found is None:
             self.found = verdict
         goes_on = self.search.tried(verdict.ok)
         self._began, self._measured = now, None
@@ -167,7 +170,7 @@ def refuse_what_cannot_run(environment: Environment, **_: Any) -> None:
         sys.exit(str(error))
     if not re.fullmatch(r"[^/\s]+:\d+", host):
         sys.exit(f"--host {host}: must be HOST:PORT of a gateway, for example {HOST}")
-    if not wait_for_gateway(host, PATIENCE_S, access):
+    if not wait_for_gateway(host, CONNECTS_S, access):
         if options.ca:
             sys.exit(f"nothing at {host} answers with a certificate for that name that {options.ca} vouches for")
         sys.exit(f"nothing answers at {host}: start a stack with `make up`, or name another with --host HOST:PORT")
@@ -218,8 +221,10 @@ def pass_judgement(environment: Environment) -> None:
     if shape.search is not None:
         verdict = shape.found or judge(Figures.of([]), _bounds(options))
         least = "" if shape.search.broke else " or more"
-        print(f"\nSATURATION: {shape.search.held} requests/s{least} hold the SLO; at the best step:", flush=True)
-        found = {"saturation": shape.search.held, "broke": shape.search.broke}
+        unsure = "" if shape.search.confirmed else ", for one step and not at length"
+        print(f"\nSATURATION: {shape.search.held} requests/s{least} hold the SLO{unsure}; then:", flush=True)
+        found = {name: getattr(shape.search, name) for name in ("held", "broke", "confirmed")}
+        found["saturation"] = found.pop("held")
     else:
         verdict = judge(Figures.of(_rows(environment).values()), _bounds(options))
     print(f"\n{verdict}\n", flush=True)

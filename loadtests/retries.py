@@ -1,4 +1,4 @@
-"""What a good client leaves to gRPC: asking again, elsewhere if there is another gateway. docs/faults.md says why."""
+"""What a good client leaves to gRPC: asking again in time, elsewhere if there is another gateway. docs/faults.md says why."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _SERVICE_CONFIG = json.dumps(
         ],
     }
 )
+# Longer than a page should take, which an SLO judges: who waits this long gets over a burst that a refusal asks to wait out.
+PATIENCE_S = 3.0
 CLIENT_OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.max_reconnect_backoff_ms", 1_000),  # else a gateway that was away for seconds is not tried again for as long
