@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks.models_rows import DENSE, Rows
+from training.models.regression import LogisticRegression
 from training.rankers import train_rerank
 
 Float32 = NDArray[np.float32]
@@ -29,7 +30,6 @@ _RATE = {
     "negative": "item_negative_rate",
 }
 _OTHER_RATE = "item_deep_rate"
-_L2 = 1e-4
 _FACTORS = 16
 _BATCH, _EPOCHS = 2048, 12
 _SCORED = 8192  # rows that are scored at once
@@ -51,18 +51,8 @@ def popularity(rows: Rows, seed: int) -> Float32:
 def logistic_regression(rows: Rows, seed: int) -> Float32:
     """On the inputs of our networks. The losses of the tasks do not meet, so one fit is one regression per task."""
     input_NX, label_NT = (torch.from_numpy(found) for found in (rows.standard(rows.train), rows.labels(rows.train)))
-    model = nn.Linear(input_NX.shape[1], label_NT.shape[1])
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
-    optimiser = torch.optim.LBFGS(model.parameters(), max_iter=100, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        loss = _loss_T(model(input_NX), label_NT).sum() + _L2 * model.weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    model = LogisticRegression(input_NX.shape[1], label_NT.shape[1])
+    model.fit(input_NX, label_NT)
     with torch.inference_mode():
         found_NT: Float32 = torch.sigmoid(model(torch.from_numpy(rows.asked(rows.standard)))).numpy()
     return found_NT

@@ -28,6 +28,7 @@ from training.models.architecture import Architecture
 from training.models.calibration import Calibration
 from training.models.candidate_rows import Batcher, CandidateRows, stage_columns
 from training.models.deep import DeepRanker
+from training.models.dense_input import spread_over
 from training.models.id_embeddings import EmbeddingConfig, IdEmbeddings, occurrences
 from training.models.light import LightRanker
 from training.models.percentile_input import InputKind
@@ -171,6 +172,11 @@ def train_rerank(
         progress=progress,
         checkpoint=checkpoint,
     )
+    if model.blend is not None:
+        some = spread_over(len(train))
+        model.blend.regression.fit(_scaled(model, train.dense_NF[some]), targets[some])
+        logit_NT = _deep_logits(model, embeddings, probe, len(tasks))
+        model.blend.choose(logit_NT, _scaled(model, probe.dense_NF), labels(probe, tasks))
     _calibrate(calibration, _deep_logits(model, embeddings, held_out, len(tasks)), labels(held_out, tasks))
     return TrainedRerank(model, calibration, embeddings, tasks, curve)
 
@@ -301,6 +307,13 @@ def _prepare(model: LightRanker | DeepRanker, train: RankingSet, tasks: tuple[st
     model.dense.fit(train.dense_NF, stage_columns(stage))
     model.start_at(torch.from_numpy(np.log(rate_T / (1 - rate_T))))
     return torch.from_numpy(label_NT)
+
+
+def _scaled(model: DeepRanker, dense_NX: Float32) -> Tensor:
+    """What the network and its regression read of the dense features."""
+    with torch.no_grad():
+        scaled_NI: Tensor = model.dense(torch.from_numpy(dense_NX[:, stage_columns(Stage.RERANK)]))
+    return scaled_NI
 
 
 def _probe(stopping: RankingSet) -> RankingSet:

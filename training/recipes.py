@@ -83,9 +83,12 @@ def default() -> Recipe:
 
 
 def small() -> Recipe:
-    """For logs of less than about half a million impressions, where one epoch in large batches is too few steps."""
+    """For logs of less than about half a million impressions, where one epoch in large batches is too few steps, and a network
+    varies so much by chance that a logistic regression beside it pays."""
     base = default()
-    return replace(base, name="small", rerank=replace(base.rerank, fit=replace(base.rerank.fit, batch_rows=512)))
+    architecture = replace(base.rerank.architecture, regression=True)
+    fit = replace(base.rerank.fit, batch_rows=512)
+    return replace(base, name="small", rerank=replace(base.rerank, fit=fit, architecture=architecture))
 
 
 def tiny() -> Recipe:

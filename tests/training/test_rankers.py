@@ -106,6 +106,21 @@ def test_the_light_ranker_follows_its_teacher(sets: tuple[RankingSet, RankingSet
     assert click_auc(taught, sets) > 0.68
 
 
+def test_a_regression_is_mixed_in_after_the_network_was_trained_without_it(
+    sets: tuple[RankingSet, RankingSet],
+) -> None:
+    """Rows with no sequence signal and too little training: the regression knows more than the network."""
+    train, valid = (ranking_set(n, seed) for seed, n in enumerate((1500, 800)))
+    beside = replace(BRIEF_RERANK, architecture=replace(SMALL, regression=True))
+    alone, both = (train_rerank(config, train, valid, item_table()) for config in (BRIEF_RERANK, beside))
+    assert both.model.blend is not None
+    assert both.model.blend.share > 0.2
+    assert both.curve == alone.curve
+    assert click_auc(both, (train, valid)) > click_auc(alone, (train, valid)) + 0.002
+    both.model.blend.share.fill_(0)
+    assert np.array_equal(both.logits(valid), alone.logits(valid))
+
+
 def test_the_same_seed_gives_the_same_probabilities(sets: tuple[RankingSet, RankingSet]) -> None:
     first, again = (train_rerank(BRIEF_RERANK, *sets, item_table()) for _ in range(2))
     assert np.array_equal(first.probabilities(sets[1]), again.probabilities(sets[1]))

@@ -19,12 +19,14 @@ class Architecture:
     """The part of the deep ranker behind its inputs. docs/benchmarks/architectures.md compares the choices.
 
     `mixture`: "mmoe" lets all tasks share all `experts`; "ple" gives each task one more of its own. `crosses`: layers before the
-    experts that multiply inputs, "dcn" or "masknet". `wide`: a linear part over the raw features beside the network.
+    experts that multiply inputs, "dcn" or "masknet". `wide`: a linear part over the raw features that trains with the network.
+    `regression`: a logistic regression on the dense inputs that is fitted by itself, and mixed in as validation rows say.
     """
 
     mixture: MixtureKind = "mmoe"
     crosses: CrossKind = "none"
     wide: bool = False
+    regression: bool = False
     experts: int = 4
     levels: int = 1  # of extraction; "ple" only
     hidden: int = 96  # first layer of an expert

@@ -14,6 +14,7 @@ from features.schema import Feature
 from training.models.architecture import Architecture
 from training.models.attention import TargetAttention
 from training.models.percentile_input import InputKind, dense_input
+from training.models.regression import Blend
 from training.models.sparse_linear import SparseLinear
 
 _DEFAULT = Architecture()
@@ -44,6 +45,7 @@ class DeepRanker(nn.Module):
         self.crosses = architecture.cross_layers(width)
         self.mixture = architecture.mix(getattr(self.crosses, "output_width", width), n_tasks)
         self.wide = SparseLinear(len(features), n_tasks) if architecture.wide else None
+        self.blend = Blend(self.dense.width, n_tasks) if architecture.regression else None
 
     def forward(
         self,
@@ -61,9 +63,12 @@ class DeepRanker(nn.Module):
         interest_ND = self.attention(item_NK, history_BLK, history_action_BL, history_age_BL, user_N)
         # What was found for a candidate is a history of its own.
         related_ND = self.related(item_NK, related_NSK, related_action_NS, related_age_NS)
-        input_NX = torch.cat([self.dense(dense_NF), item_NK, interest_ND, related_ND], dim=1)
+        scaled_NI = self.dense(dense_NF)
+        input_NX = torch.cat([scaled_NI, item_NK, interest_ND, related_ND], dim=1)
         logit_NT = self.mixture(self.crosses(input_NX))
-        return logit_NT if self.wide is None else logit_NT + self.wide(dense_NF)
+        if self.wide is not None:
+            logit_NT = logit_NT + self.wide(dense_NF)
+        return logit_NT if self.blend is None else self.blend(logit_NT, scaled_NI)
 
     def start_at(self, logit_T: Tensor) -> None:
         """Sets the task biases, so that training starts from the base rates and not from one half."""

@@ -88,8 +88,13 @@ class DenseInput(nn.Module):
 
 
 def evenly_spaced(dense_NX: NDArray[np.float32], column_F: Sequence[int]) -> NDArray[np.float32]:
-    """The features of about `FIT_ROWS` rows: logs are in time order, and the first rows would be one day only."""
-    return dense_NX[:: max(1, len(dense_NX) // FIT_ROWS)][:, list(column_F)]
+    """The features of the rows that `spread_over` chooses."""
+    return dense_NX[spread_over(len(dense_NX))][:, list(column_F)]
+
+
+def spread_over(rows: int) -> slice:
+    """About `FIT_ROWS` of so many rows: logs are in time order, and the first rows would be one day only."""
+    return slice(None, None, max(1, rows // FIT_ROWS))
 
 
 def _moments(value_N: NDArray[np.float64], is_log: bool) -> tuple[float, float]:

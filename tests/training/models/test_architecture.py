@@ -14,6 +14,7 @@ from training.models.crosses import LowRankCross, MaskNet
 from training.models.deep import DeepRanker
 from training.models.mmoe import MixtureOfExperts
 from training.models.ple import ProgressiveExtraction
+from training.models.regression import Blend
 from training.models.sparse_linear import SparseLinear
 
 EACH = [
@@ -23,6 +24,7 @@ EACH = [
     Architecture(crosses="masknet"),
     Architecture(wide=True),
     Architecture("ple", "dcn", wide=True, hidden=8, output=4, dropout=0.3),
+    Architecture("ple", "dcn", regression=True),
 ]
 
 
@@ -32,6 +34,9 @@ def ranker(architecture: Architecture) -> DeepRanker:
     model = DeepRanker(FEATURES, K, T, architecture=architecture)
     for weight in model.parameters():
         weight.data += 0.05 * torch.randn_like(weight)
+    if model.blend is not None:
+        model.blend.regression.weight_XT.normal_()
+        model.blend.share.fill_(0.5)
     return model.eval()
 
 
@@ -44,6 +49,8 @@ def test_the_configuration_names_the_blocks() -> None:
     assert isinstance(model.mixture, MixtureOfExperts)
     assert isinstance(model.crosses, LowRankCross)
     assert model.wide is None
+    assert model.blend is None
+    assert isinstance(ranker(Architecture(regression=True)).blend, Blend)
 
 
 @pytest.mark.parametrize("architecture", EACH, ids=str)
