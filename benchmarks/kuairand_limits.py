@@ -34,7 +34,6 @@ from training import metrics
 from training.datasets import Dataset
 from training.datasets.kuairand import ID_OFFSET, import_kuairand
 from training.event_log import EventLog
-from training.models.architecture import Architecture
 from training.rankers import RerankConfig
 from training.ranking_set import RankingSet
 
@@ -88,16 +87,17 @@ def variants(config: RerankConfig) -> Mapping[str, RerankConfig]:
     def built(**changes: Any) -> RerankConfig:
         return replace(config, architecture=replace(config.architecture, **changes))
 
-    small = Architecture(mixture="ple", crosses="dcn", experts=2, hidden=48, output=32)
+    half = built(experts=2, hidden=48, output=32)
     return {
         AS_IS: config,
+        "no regression beside it": built(regression=False),
         "learning rate .002": fitted(learning_rate=2e-3),
         "two epochs, .002 and .001 for ids": fitted(learning_rate=2e-3, embedding_learning_rate=1e-3, epochs=2),
         "weight decay .1": fitted(weight_decay=0.1),
         "dropout .2": built(dropout=0.2),
         "no crosses": built(crosses="none"),
-        "half as wide": replace(config, architecture=small),
-        "half as wide, learning rate .002": replace(fitted(learning_rate=2e-3), architecture=small),
+        "half as wide": half,
+        "half as wide, learning rate .002": replace(fitted(learning_rate=2e-3), architecture=half.architecture),
         "a wide part beside it": built(wide=True),
         "no ids of media, authors and topics": replace(
             config, embeddings=replace(config.embeddings, min_occurrences=1_000_000_000)
