@@ -20,9 +20,16 @@ def read_query(path: Path) -> str:
     """The text of a query file. Raises IgqlError for a file that cannot be read as text."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
-        raise IgqlError(f"cannot be read: {reason}", Position(1, 1)).shown_in(path.name, "") from error
+    except FileNotFoundError as error:
+        raise _unread(path, str(error.strerror), f"put the query at {path}, or name another file") from error
+    except OSError as error:
+        raise _unread(path, str(error.strerror), f"{path} must be a file that this process may read") from error
+    except UnicodeDecodeError as error:
+        raise _unread(path, "is no UTF-8 text", f"save {path} as UTF-8") from error
+
+
+def _unread(path: Path, why: str, hint: str) -> IgqlError:
+    return IgqlError(f"cannot be read: {why}", Position(1, 1), hint).shown_in(path.name, "")
 
 
 def compile_file(path: Path, vocabulary: Vocabulary) -> Plan:

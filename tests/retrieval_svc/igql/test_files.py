@@ -90,10 +90,12 @@ def test_a_mounted_config_map_is_followed_through_its_links(tmp_path: Path) -> N
 
 def test_a_service_does_not_start_without_a_good_file(tmp_path: Path) -> None:
     path = tmp_path / "explore.igql"
-    with pytest.raises(IgqlError, match=r"^explore.igql:1:1: cannot be read: No such file or directory"):
+    with pytest.raises(IgqlError, match=r"^explore.igql:1:1: cannot be read: No such file or directory") as missing:
         QueryFile(path, Vocabulary())
-    with pytest.raises(IgqlError, match="cannot be read: Is a directory"):
+    assert str(missing.value).endswith(f"put the query at {path}, or name another file")
+    with pytest.raises(IgqlError, match="cannot be read: Is a directory") as directory:
         QueryFile(tmp_path, Vocabulary())
+    assert f"{tmp_path} must be a file" in str(directory.value)
     path.write_text(BROKEN)
     with pytest.raises(IgqlError, match=r"^explore.igql:1:6: unknown operator 'trendng'"):
         QueryFile(path, Vocabulary())
