@@ -130,10 +130,11 @@ def _overload(found: Recorded) -> str:
 
 
 def _telemetry(found: Recorded) -> str:
-    lost = found.figures["on"]["lost"]
+    lost, cpu = found.figures["on"]["lost"], found.figures["on"]["more_cpu"]
     return (
-        f"Metrics of all services, and traces of {found.figures['trace_share']:.0%} of the requests, take {lost['median']:.1%} of"
-        f" the throughput (median; turns from {lost['min']:.1%} to {lost['max']:.1%})"
+        f"Metrics of all services, and traces of {found.figures['trace_share']:.0%} of the requests, change the CPU of a page by"
+        f" {cpu['median']:+.1%} (median; turns from {cpu['min']:+.1%} to {cpu['max']:+.1%}) and the pages that are served by"
+        f" {-lost['median']:+.1%} ({-lost['max']:+.1%} to {-lost['min']:+.1%})"
     )
 
 
