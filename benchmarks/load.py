@@ -147,7 +147,10 @@ def _tables(figures: dict[str, Any]) -> list[Table]:
     about.add_column("")
     for column in ("calls/s", "pages", "degr.", "failed", "ms p50/p99", "cores", "client", "pages/core/s"):
         about.add_column(column, justify="right")
-    about.add_row("saturation, held at length", *_cells(figures["search"], figures["saturation"]))
+    about.add_row(
+        f"saturation, {'held at length' if figures['confirmed'] else 'for one step'}",
+        *_cells(figures["search"], figures["saturation"]),
+    )
     for name in ("run", "soak"):
         if name in figures:
             ran = figures[name]
