@@ -176,7 +176,7 @@ def train_rerank(
         some = spread_over(len(train))
         model.blend.regression.fit(_scaled(model, train.dense_NF[some]), targets[some])
         logit_NT = _deep_logits(model, embeddings, probe, len(tasks))
-        model.blend.choose(logit_NT, _scaled(model, probe.dense_NF), labels(probe, tasks))
+        model.blend.choose(logit_NT, _scaled(model, probe.dense_NF), labels(probe, tasks), calibration.prior_T)
     _calibrate(calibration, _deep_logits(model, embeddings, held_out, len(tasks)), labels(held_out, tasks))
     return TrainedRerank(model, calibration, embeddings, tasks, curve)
 

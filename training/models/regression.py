@@ -64,9 +64,14 @@ class Blend(nn.Module):
         """Mixed logits [N, T]. `input_NX`: what the regression reads, `logit_NT`: what the network says."""
         return logit_NT + self.share * (self.regression(input_NX) - logit_NT)
 
-    def choose(self, logit_NT: NDArray[np.float32], input_NX: Tensor, label_NT: NDArray[np.float32]) -> None:
-        """Takes the share, one for all tasks, with the least cross-entropy on rows that neither part was fitted to."""
-        ours_NT, label = torch.from_numpy(logit_NT), torch.from_numpy(label_NT)
-        theirs_NT = self.regression(input_NX)
+    def choose(
+        self, logit_NT: NDArray[np.float32], input_NX: Tensor, label_NT: NDArray[np.float32], prior_T: Tensor
+    ) -> None:
+        """Takes the share, one for all tasks, with the least cross-entropy on rows that neither part was fitted to.
+
+        `prior_T` is what sampling took from the logits of both parts, where these rows are not sampled.
+        """
+        ours_NT, theirs_NT = torch.from_numpy(logit_NT) + prior_T, self.regression(input_NX) + prior_T
+        label = torch.from_numpy(label_NT)
         losses = [binary_cross_entropy_with_logits(torch.lerp(ours_NT, theirs_NT, float(s)), label) for s in _SHARES]
         self.share.copy_(_SHARES[int(torch.stack(losses).argmin())])

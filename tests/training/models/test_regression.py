@@ -92,12 +92,28 @@ def test_the_share_is_what_helps(network: str, least: float, most: float) -> Non
     else:
         theirs_NT = logit_NT + 0.5 * torch.randn(N, T, generator=rng)
         mixed.regression.weight_XT += 0.5 * torch.randn(X, T, generator=rng) / math.sqrt(X)
-    mixed.choose(theirs_NT.numpy(), input_NX, label_NT.numpy())
+    mixed.choose(theirs_NT.numpy(), input_NX, label_NT.numpy(), torch.zeros(T))
     assert least <= float(mixed.share) <= most
     both_NT = mixed(theirs_NT, input_NX)
     for alone_NT in (theirs_NT, mixed.regression(input_NX)):
         loss = binary_cross_entropy_with_logits(both_NT, label_NT)
         assert loss <= binary_cross_entropy_with_logits(alone_NT, label_NT) + 1e-6
+
+
+def test_what_sampling_took_is_given_back_before_the_share_is_chosen() -> None:
+    """Trained on fewer negatives, both parts say too much by the same; that says nothing about which of them knows more."""
+    input_NX, label_NT, logit_NT = world()
+    mixed, prior_T, none_T = blend(input_NX, label_NT), torch.full((T,), -3.0), torch.zeros(T)
+    network_NT = logit_NT + 0.5 * torch.randn(N, T, generator=torch.Generator().manual_seed(9))
+    mixed.choose(network_NT.numpy(), input_NX, label_NT.numpy(), none_T)
+    unsampled = float(mixed.share)
+    mixed.regression.bias_T -= prior_T
+    found = dict[str, float]()
+    for name, told_T in (("told", prior_T), ("untold", none_T)):
+        mixed.choose((network_NT - prior_T).numpy(), input_NX, label_NT.numpy(), told_T)
+        found[name] = float(mixed.share)
+    assert found["told"] == pytest.approx(unsampled)
+    assert found["untold"] != pytest.approx(unsampled)
 
 
 @given(st.floats(0, 1), st.integers(0, 5))
