@@ -75,7 +75,8 @@ class _Pool:
     def of(cls, parts: Sequence[Lists], count: int) -> _Pool:
         media_id_P = np.concatenate([part.candidates.media_id_N for part in parts])
         list_P = np.concatenate([part.list_N for part in parts])
-        order_P = np.lexsort((media_id_P, np.concatenate([part.key_N for part in parts]), list_P))
+        tie_P, key_P = (np.concatenate([getattr(part, name) for part in parts]) for name in ("tie_N", "key_N"))
+        order_P = np.lexsort((media_id_P, tie_P, key_P, list_P))
         lists = parts[0].more_BL.shape[1]
         return cls(
             parts,

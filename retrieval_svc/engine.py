@@ -78,9 +78,8 @@ class RetrievalEngine:
         found = lists_of(self.execution(plan, contexts, seen_B, count_B, keyed=True), plan)
         answer = sourced(found.flow, plan, self.catalogue.items)
         unscored_N = np.full(len(found.flow), np.nan, dtype=np.float32)
-        key_N = np.empty(0) if found.flow.key_P is None else found.flow.key_P
         candidates = replace(answer.candidates, score_N=unscored_N)
-        return Lists(candidates, found.list_P, key_N, found.group_P, found.more_BL, found.recipe), answer.reports
+        return found.of(candidates), answer.reports
 
     def retrieve_by_query(
         self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, queries_B: Sequence[str]

@@ -34,8 +34,9 @@ class Flow:
     # Media dropped so far, by reason: arrays [B, S].
     dropped: Mapping[str, Int64] = field(default_factory=dict)
     # Of media that are to be merged with those of other shards: what orders a list over all shards, lowest first; of equal ones the
-    # lower media row.
+    # lower tie, then the lower media row.
     key_P: Float64 | None = None
+    tie_P: Float64 | None = None  # None: all are 0
 
     def __len__(self) -> int:
         return len(self.user_P)
@@ -65,6 +66,7 @@ class Flow:
             bound={name: column_P[place_X] for name, column_P in self.bound.items()},
             dropped=self.dropped,
             key_P=None if self.key_P is None else self.key_P[place_X],
+            tie_P=None if self.tie_P is None else self.tie_P[place_X],
         )
 
     def drop(self, dropped_P: Bool, reason: str, sources: int) -> Flow:
@@ -132,6 +134,7 @@ def stacked(parts: Sequence[Flow]) -> tuple[Flow, Int64]:
         bound={name: np.concatenate([part.bound[name] for part in filled])[order_P] for name in sorted(names)},
         dropped=dropped,
         key_P=_keys(filled, order_P),
+        tie_P=_ties(filled, order_P),
     )
     return flow, np.repeat(np.arange(len(parts)), [len(part) for part in parts])[order_P]
 
@@ -139,6 +142,12 @@ def stacked(parts: Sequence[Flow]) -> tuple[Flow, Int64]:
 def _keys(parts: Sequence[Flow], order_P: Int64) -> Float64 | None:
     keys = [part.key_P for part in parts if part.key_P is not None]
     return np.concatenate(keys)[order_P] if len(keys) == len(parts) else None
+
+
+def _ties(parts: Sequence[Flow], order_P: Int64) -> Float64 | None:
+    if all(part.tie_P is None for part in parts):
+        return None
+    return np.concatenate([np.zeros(len(part)) if part.tie_P is None else part.tie_P for part in parts])[order_P]
 
 
 def below_one(key_P: Float64) -> Float64:

@@ -19,6 +19,7 @@ from retrieval_svc.igql.operator import Operator, Run
 from retrieval_svc.igql.operators.shaping import AUTHOR_COLUMN, MAX_PER, DiversifyBy, Limit, column
 from retrieval_svc.igql.plan import Fallback, Mix, Plan, Step, Union
 from retrieval_svc.igql.stages import Stage
+from serving.columns import CandidateColumns, Lists
 from serving.ragged import Int64
 from serving.recipe import ALL, FirstOf, ListOf, Mixed, Recipe, Spread, United
 
@@ -34,6 +35,12 @@ class Unmixed:
     group_P: Int64
     more_BL: NDArray[np.bool_]  # whether a list goes on beyond these rows
     recipe: Recipe
+
+    def of(self, candidates: CandidateColumns) -> Lists:
+        """The same as it is sent. `candidates`: those rows."""
+        key_N = np.empty(0) if self.flow.key_P is None else self.flow.key_P
+        tie_N = np.zeros(len(key_N)) if self.flow.tie_P is None else self.flow.tie_P
+        return Lists(candidates, self.list_P, key_N, tie_N, self.group_P, self.more_BL, self.recipe)
 
 
 def lists_of(execution: Execution, plan: Plan) -> Unmixed:

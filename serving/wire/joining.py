@@ -162,6 +162,7 @@ def _lists_of_users(lists: Lists, candidates: CandidateColumns, first: int, end:
         candidates,
         list_N=lists.list_N[rows],
         key_N=lists.key_N[rows],
+        tie_N=lists.tie_N[rows],
         group_N=lists.group_N[rows],
         more_BL=lists.more_BL[first:end],
         recipe=lists.recipe,

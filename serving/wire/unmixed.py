@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protos.explore.v1 import retrieval_pb2 as proto
 from serving.columns import CandidateColumns, Lists
@@ -27,6 +28,7 @@ def encode_unmixed(lists: Lists) -> proto.Unmixed:
         goes_on=to_bytes(lists.more_BL, UINT8),
         recipe=_encode_recipe(lists.recipe),
         group=to_bytes(lists.group_N, INT64) if lists.group_N.any() else b"",
+        tie=to_bytes(lists.tie_N, FLOAT64) if lists.tie_N.any() else b"",
     )
 
 
@@ -37,14 +39,20 @@ def decode_unmixed(message: proto.Unmixed, candidates: CandidateColumns) -> List
         raise InvalidArgument(f"{path}.lists", f"is {message.lists}, must lie in 1..{MAX_LISTS}")
     list_N = column(message.list_index, UINT8, rows, f"{path}.list_index")
     check_rows(list_N < message.lists, list_N, f"{path}.list_index", f"below the {message.lists} lists")
-    key_N = column(message.key, FLOAT64, rows, f"{path}.key")
-    check_rows(np.isfinite(key_N), key_N, f"{path}.key", "finite")
+    key_N = _finite(message.key, rows, f"{path}.key")
+    tie_N = _finite(message.tie or bytes(FLOAT64.itemsize * rows), rows, f"{path}.tie")
     group_N = column(message.group or bytes(INT64.itemsize * rows), INT64, rows, f"{path}.group")
     more_X = column(message.goes_on, UINT8, users * message.lists, f"{path}.goes_on")
     check_rows(more_X <= 1, more_X, f"{path}.goes_on", "0 or 1")
     recipe = _decode_recipe(message.recipe, message.lists, f"{path}.recipe")
     more_BL = more_X.reshape(users, message.lists).astype(np.bool_)
-    return Lists(candidates, list_N.astype(np.int64), key_N, group_N, more_BL, recipe)
+    return Lists(candidates, list_N.astype(np.int64), key_N, tie_N, group_N, more_BL, recipe)
+
+
+def _finite(data: bytes, rows: int, path: str) -> NDArray[np.float64]:
+    value_N = column(data, FLOAT64, rows, path)
+    check_rows(np.isfinite(value_N), value_N, path, "finite")
+    return value_N
 
 
 def _encode_recipe(recipe: Recipe) -> proto.Recipe:

@@ -10,8 +10,10 @@ Real engines over random catalogues. Two places of a query do not come apart by 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,8 +85,7 @@ class Sharded:
             execution = engine.execution(plan, users, seen_B, np.array([count]), keyed=True)
             lists = lists_of(execution, plan)
             columns = sourced(lists.flow, plan, engine.catalogue.items).candidates
-            key_N = np.empty(0) if lists.flow.key_P is None else lists.flow.key_P
-            found.append(Lists(columns, lists.list_P, key_N, lists.group_P, lists.more_BL, lists.recipe))
+            found.append(lists.of(columns))
         return found
 
 
@@ -116,6 +117,28 @@ def test_a_source_that_comes_apart_by_account_is_the_same_over_shards(
     users, seen_B = random_users(ITEMS, seed, 1)
     parts = SHARDED[shards].lists(PLANS[name], users, seen_B, count)
     assert_same(merged(parts, count), SHARDED[shards].whole(PLANS[name], users, seen_B, count))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user.fresh(max_age=20d).rank(trending)",
+        "user.fresh(max_age=20d).rank(trending).diversify_by(author_id).limit(60)",
+        "user.interacted(any).account_nn().posted_media(4).rank(trending)",
+        "union(user.fresh(max_age=4d).rank(trending), user.topic_trending(max_num_to_retrieve=90))",
+    ],
+)
+def test_media_of_one_score_keep_their_order_over_shards(text: str) -> None:
+    """As media do that nobody has seen lately: ranked by what is liked now they are all the same."""
+    unseen = replace(ITEMS, recent_counts_MA=np.zeros_like(ITEMS.recent_counts_MA))
+    catalogue = catalogue_of(unseen)
+    sharded, plan = Sharded(catalogue, 3), optimised(compile_query(text, catalogue.vocabulary))
+    for seed in range(5):
+        users, seen_B = random_users(unseen, seed, 1)
+        expected = sharded.whole(plan, users, seen_B, 40)
+        assert_same(merged(sharded.lists(plan, users, seen_B, 40), 40), expected)
+        by_id = sorted(expected.media_id_N.tolist())
+        assert expected.media_id_N.tolist() != by_id or len(by_id) < 2  # which is what decides where nothing else does
 
 
 @settings(max_examples=15, deadline=None)
@@ -170,15 +193,17 @@ def test_every_row_is_accounted_for() -> None:
         assert found.kept_S.sum() == len(found.candidates)
 
 
-def of_rows(rows: Sequence[tuple[int, int, float]], more: Sequence[bool], recipe: Recipe) -> Lists:
+def of_rows(
+    rows: Sequence[tuple[int, int, float]], more: Sequence[bool], recipe: Recipe, ties: Sequence[float] = ()
+) -> Lists:
     """Rows are (list, media id, key)."""
     count, ids = len(rows), np.array([media for _, media, _ in rows], dtype=np.int64)
     zeros, sources = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.uint8)
     columns = CandidateColumns(np.array([0, count]), ids, ids, zeros, sources, zeros.astype(np.float32), ("a",))
-    keys = np.array([key for _, _, key in rows], dtype=np.float64)
-    return Lists(
-        columns, np.array([number for number, *_ in rows], dtype=np.int64), keys, zeros, np.array([more]), recipe
-    )
+    list_N = np.array([number for number, *_ in rows], dtype=np.int64)
+    key_N = np.array([key for _, _, key in rows], dtype=np.float64)
+    tie_N = np.array(ties or [0.0] * count, dtype=np.float64)
+    return Lists(columns, list_N, key_N, tie_N, zeros, np.array([more]), recipe)
 
 
 def ids(parts: Sequence[Lists], count: int = 10) -> list[int]:
@@ -194,8 +219,11 @@ def test_a_list_ends_behind_the_last_row_of_a_shard_that_has_more() -> None:
     assert ids([of_rows([], [True], ListOf(0)), whole]) == []
 
 
-def test_equal_keys_are_ordered_by_media() -> None:
-    assert ids([of_rows([(0, 9, 1.0)], [False], ListOf(0)), of_rows([(0, 4, 1.0)], [False], ListOf(0))]) == [4, 9]
+def test_equal_keys_are_ordered_by_tie_then_by_media() -> None:
+    row, other = [(0, 9, 1.0)], [(0, 4, 1.0)]
+    assert ids([of_rows(row, [False], ListOf(0)), of_rows(other, [False], ListOf(0))]) == [4, 9]
+    assert ids([of_rows(row, [False], ListOf(0), [-0.5]), of_rows(other, [False], ListOf(0), [-0.4])]) == [9, 4]
+    assert ids([of_rows([(0, 9, 0.5)], [False], ListOf(0), [8.0]), of_rows(other, [False], ListOf(0))]) == [9, 4]
 
 
 def test_a_limit_holds_over_all_shards() -> None:

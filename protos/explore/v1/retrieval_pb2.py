@@ -26,7 +26,7 @@ from protos.explore.v1 import candidates_pb2 as explore_dot_v1_dot_candidates__p
 from protos.explore.v1 import user_context_pb2 as explore_dot_v1_dot_user__context__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xplore/v1/retrieval.proto\x12\nexplore.v1\x1a\x1b\x65xplore/v1/candidates.proto\x1a\x1d\x65xplore/v1/user_context.proto\"\x97\x01\n\x0fRetrieveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05users\x18\x02 \x03(\x0b\x32\x17.explore.v1.UserContext\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\r\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\x12\x0f\n\x07queries\x18\x05 \x03(\t\x12\x0f\n\x07unmixed\x18\x06 \x01(\x08\"\xe7\x01\n\x10RetrieveResponse\x12*\n\ncandidates\x18\x01 \x01(\x0b\x32\x16.explore.v1.Candidates\x12\x16\n\x0e\x62undle_version\x18\x02 \x01(\t\x12+\n\x07reports\x18\x03 \x03(\x0b\x32\x1a.explore.v1.SourcingReport\x12\x12\n\nelapsed_us\x18\x04 \x01(\x04\x12\x13\n\x0bshard_index\x18\x05 \x01(\r\x12\x13\n\x0bshard_count\x18\x06 \x01(\r\x12$\n\x07unmixed\x18\x07 \x01(\x0b\x32\x13.explore.v1.Unmixed\"}\n\x07Unmixed\x12\r\n\x05lists\x18\x01 \x01(\r\x12\x12\n\nlist_index\x18\x02 \x01(\x0c\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x0f\n\x07goes_on\x18\x04 \x01(\x0c\x12\"\n\x06recipe\x18\x05 \x01(\x0b\x32\x12.explore.v1.Recipe\x12\r\n\x05group\x18\x06 \x01(\x0c\"\xda\x01\n\x06Recipe\x12\x0c\n\x04most\x18\x01 \x01(\r\x12\x0e\n\x04list\x18\x02 \x01(\rH\x00\x12$\n\x03mix\x18\x03 \x01(\x0b\x32\x15.explore.v1.MixRecipeH\x00\x12(\n\x05union\x18\x04 \x01(\x0b\x32\x17.explore.v1.UnionRecipeH\x00\x12.\n\x08\x66\x61llback\x18\x05 \x01(\x0b\x32\x1a.explore.v1.FallbackRecipeH\x00\x12*\n\x06spread\x18\x06 \x01(\x0b\x32\x18.explore.v1.SpreadRecipeH\x00\x42\x06\n\x04step\"M\n\tMixRecipe\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.explore.v1.Recipe\x12\x0f\n\x07weights\x18\x02 \x03(\x01\x12\x0c\n\x04size\x18\x03 \x01(\r\"0\n\x0bUnionRecipe\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.explore.v1.Recipe\"A\n\x0cSpreadRecipe\x12 \n\x04part\x18\x01 \x01(\x0b\x32\x12.explore.v1.Recipe\x12\x0f\n\x07max_per\x18\x02 \x01(\r\"E\n\x0e\x46\x61llbackRecipe\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.explore.v1.Recipe\x12\x10\n\x08\x61t_least\x18\x02 \x01(\r\";\n\x0eSourcingReport\x12)\n\x07sources\x18\x01 \x03(\x0b\x32\x18.explore.v1.SourceReport\"\xb4\x01\n\x0cSourceReport\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08proposed\x18\x02 \x01(\r\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x36\n\x07\x64ropped\x18\x04 \x03(\x0b\x32%.explore.v1.SourceReport.DroppedEntry\x12\x0c\n\x04path\x18\x05 \x01(\t\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x32Y\n\x10RetrievalService\x12\x45\n\x08Retrieve\x12\x1b.explore.v1.RetrieveRequest\x1a\x1c.explore.v1.RetrieveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65xplore/v1/retrieval.proto\x12\nexplore.v1\x1a\x1b\x65xplore/v1/candidates.proto\x1a\x1d\x65xplore/v1/user_context.proto\"\x97\x01\n\x0fRetrieveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05users\x18\x02 \x03(\x0b\x32\x17.explore.v1.UserContext\x12\x0e\n\x06\x63ounts\x18\x03 \x03(\r\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\x12\x0f\n\x07queries\x18\x05 \x03(\t\x12\x0f\n\x07unmixed\x18\x06 \x01(\x08\"\xe7\x01\n\x10RetrieveResponse\x12*\n\ncandidates\x18\x01 \x01(\x0b\x32\x16.explore.v1.Candidates\x12\x16\n\x0e\x62undle_version\x18\x02 \x01(\t\x12+\n\x07reports\x18\x03 \x03(\x0b\x32\x1a.explore.v1.SourcingReport\x12\x12\n\nelapsed_us\x18\x04 \x01(\x04\x12\x13\n\x0bshard_index\x18\x05 \x01(\r\x12\x13\n\x0bshard_count\x18\x06 \x01(\r\x12$\n\x07unmixed\x18\x07 \x01(\x0b\x32\x13.explore.v1.Unmixed\"\x8a\x01\n\x07Unmixed\x12\r\n\x05lists\x18\x01 \x01(\r\x12\x12\n\nlist_index\x18\x02 \x01(\x0c\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x0f\n\x07goes_on\x18\x04 \x01(\x0c\x12\"\n\x06recipe\x18\x05 \x01(\x0b\x32\x12.explore.v1.Recipe\x12\r\n\x05group\x18\x06 \x01(\x0c\x12\x0b\n\x03tie\x18\x07 \x01(\x0c\"\xda\x01\n\x06Recipe\x12\x0c\n\x04most\x18\x01 \x01(\r\x12\x0e\n\x04list\x18\x02 \x01(\rH\x00\x12$\n\x03mix\x18\x03 \x01(\x0b\x32\x15.explore.v1.MixRecipeH\x00\x12(\n\x05union\x18\x04 \x01(\x0b\x32\x17.explore.v1.UnionRecipeH\x00\x12.\n\x08\x66\x61llback\x18\x05 \x01(\x0b\x32\x1a.explore.v1.FallbackRecipeH\x00\x12*\n\x06spread\x18\x06 \x01(\x0b\x32\x18.explore.v1.SpreadRecipeH\x00\x42\x06\n\x04step\"M\n\tMixRecipe\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.explore.v1.Recipe\x12\x0f\n\x07weights\x18\x02 \x03(\x01\x12\x0c\n\x04size\x18\x03 \x01(\r\"0\n\x0bUnionRecipe\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.explore.v1.Recipe\"A\n\x0cSpreadRecipe\x12 \n\x04part\x18\x01 \x01(\x0b\x32\x12.explore.v1.Recipe\x12\x0f\n\x07max_per\x18\x02 \x01(\r\"E\n\x0e\x46\x61llbackRecipe\x12!\n\x05parts\x18\x01 \x03(\x0b\x32\x12.explore.v1.Recipe\x12\x10\n\x08\x61t_least\x18\x02 \x01(\r\";\n\x0eSourcingReport\x12)\n\x07sources\x18\x01 \x03(\x0b\x32\x18.explore.v1.SourceReport\"\xb4\x01\n\x0cSourceReport\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08proposed\x18\x02 \x01(\r\x12\x0c\n\x04kept\x18\x03 \x01(\r\x12\x36\n\x07\x64ropped\x18\x04 \x03(\x0b\x32%.explore.v1.SourceReport.DroppedEntry\x12\x0c\n\x04path\x18\x05 \x01(\t\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x32Y\n\x10RetrievalService\x12\x45\n\x08Retrieve\x12\x1b.explore.v1.RetrieveRequest\x1a\x1c.explore.v1.RetrieveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,24 +39,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRIEVEREQUEST']._serialized_end=254
   _globals['_RETRIEVERESPONSE']._serialized_start=257
   _globals['_RETRIEVERESPONSE']._serialized_end=488
-  _globals['_UNMIXED']._serialized_start=490
-  _globals['_UNMIXED']._serialized_end=615
-  _globals['_RECIPE']._serialized_start=618
-  _globals['_RECIPE']._serialized_end=836
-  _globals['_MIXRECIPE']._serialized_start=838
-  _globals['_MIXRECIPE']._serialized_end=915
-  _globals['_UNIONRECIPE']._serialized_start=917
-  _globals['_UNIONRECIPE']._serialized_end=965
-  _globals['_SPREADRECIPE']._serialized_start=967
-  _globals['_SPREADRECIPE']._serialized_end=1032
-  _globals['_FALLBACKRECIPE']._serialized_start=1034
-  _globals['_FALLBACKRECIPE']._serialized_end=1103
-  _globals['_SOURCINGREPORT']._serialized_start=1105
-  _globals['_SOURCINGREPORT']._serialized_end=1164
-  _globals['_SOURCEREPORT']._serialized_start=1167
-  _globals['_SOURCEREPORT']._serialized_end=1347
-  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_start=1301
-  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_end=1347
-  _globals['_RETRIEVALSERVICE']._serialized_start=1349
-  _globals['_RETRIEVALSERVICE']._serialized_end=1438
+  _globals['_UNMIXED']._serialized_start=491
+  _globals['_UNMIXED']._serialized_end=629
+  _globals['_RECIPE']._serialized_start=632
+  _globals['_RECIPE']._serialized_end=850
+  _globals['_MIXRECIPE']._serialized_start=852
+  _globals['_MIXRECIPE']._serialized_end=929
+  _globals['_UNIONRECIPE']._serialized_start=931
+  _globals['_UNIONRECIPE']._serialized_end=979
+  _globals['_SPREADRECIPE']._serialized_start=981
+  _globals['_SPREADRECIPE']._serialized_end=1046
+  _globals['_FALLBACKRECIPE']._serialized_start=1048
+  _globals['_FALLBACKRECIPE']._serialized_end=1117
+  _globals['_SOURCINGREPORT']._serialized_start=1119
+  _globals['_SOURCINGREPORT']._serialized_end=1178
+  _globals['_SOURCEREPORT']._serialized_start=1181
+  _globals['_SOURCEREPORT']._serialized_end=1361
+  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_start=1315
+  _globals['_SOURCEREPORT_DROPPEDENTRY']._serialized_end=1361
+  _globals['_RETRIEVALSERVICE']._serialized_start=1363
+  _globals['_RETRIEVALSERVICE']._serialized_end=1452
 # @@protoc_insertion_point(module_scope)

@@ -43,20 +43,22 @@ class RetrieveResponse(_message.Message):
     def __init__(self, candidates: _Optional[_Union[_candidates_pb2.Candidates, _Mapping]] = ..., bundle_version: _Optional[str] = ..., reports: _Optional[_Iterable[_Union[SourcingReport, _Mapping]]] = ..., elapsed_us: _Optional[int] = ..., shard_index: _Optional[int] = ..., shard_count: _Optional[int] = ..., unmixed: _Optional[_Union[Unmixed, _Mapping]] = ...) -> None: ...
 
 class Unmixed(_message.Message):
-    __slots__ = ("lists", "list_index", "key", "goes_on", "recipe", "group")
+    __slots__ = ("lists", "list_index", "key", "goes_on", "recipe", "group", "tie")
     LISTS_FIELD_NUMBER: _ClassVar[int]
     LIST_INDEX_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     GOES_ON_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
+    TIE_FIELD_NUMBER: _ClassVar[int]
     lists: int
     list_index: bytes
     key: bytes
     goes_on: bytes
     recipe: Recipe
     group: bytes
-    def __init__(self, lists: _Optional[int] = ..., list_index: _Optional[bytes] = ..., key: _Optional[bytes] = ..., goes_on: _Optional[bytes] = ..., recipe: _Optional[_Union[Recipe, _Mapping]] = ..., group: _Optional[bytes] = ...) -> None: ...
+    tie: bytes
+    def __init__(self, lists: _Optional[int] = ..., list_index: _Optional[bytes] = ..., key: _Optional[bytes] = ..., goes_on: _Optional[bytes] = ..., recipe: _Optional[_Union[Recipe, _Mapping]] = ..., group: _Optional[bytes] = ..., tie: _Optional[bytes] = ...) -> None: ...
 
 class Recipe(_message.Message):
     __slots__ = ("most", "list", "mix", "union", "fallback", "spread")

@@ -87,8 +87,10 @@ class RankAccounts(Operator):
 
 def _ranked(ranker: Ranker, run: Run, flow: Flow) -> Flow:
     score_P = ranker(run.audience, flow)
-    key_P = flow.key_P if flow.key_P is None else -score_P
-    return replace(flow, score_P=score_P, key_P=key_P).pick(best_first(score_P, flow.offsets))
+    ranked = replace(flow, score_P=score_P)
+    if flow.key_P is not None:  # equal scores keep their order, over all shards too
+        ranked = replace(ranked, key_P=-score_P, tie_P=flow.key_P)
+    return ranked.pick(best_first(score_P, flow.offsets))
 
 
 @operator("diversify_by", (Stage.MEDIA,), None, needs_all=True)

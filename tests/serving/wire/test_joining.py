@@ -247,6 +247,7 @@ def test_shared_lists_of_a_shard_are_bit_for_bit_those_of_calls_alone(
             list_index=b"".join(answer.unmixed.list_index for answer in answers),
             key=b"".join(answer.unmixed.key for answer in answers),
             group=b"".join(answer.unmixed.group for answer in answers),
+            tie=b"".join(answer.unmixed.tie for answer in answers),
             goes_on=b"".join(answer.unmixed.goes_on for answer in answers),
             recipe=answers[0].unmixed.recipe,
         )
@@ -267,7 +268,8 @@ def _unmixed(part: CandidateColumns, lists: int) -> Unmixed:
     users, rows = len(part.offsets) - 1, len(part)
     more_BL = np.arange(users * lists).reshape(users, lists) % 2 == 0
     list_N = np.arange(rows, dtype=np.int64) % lists
-    return encode_unmixed(Lists(part, list_N, np.arange(rows) / 3, np.arange(rows) + 1, more_BL, ListOf(0)))
+    place_N = np.arange(rows)
+    return encode_unmixed(Lists(part, list_N, place_N / 3, place_N / 7 + 1, place_N + 1, more_BL, ListOf(0)))
 
 
 def _concatenated(parts: Sequence[CandidateColumns]) -> CandidateColumns:
@@ -318,6 +320,6 @@ def test_every_field_of_the_contract_is_joined_and_parted() -> None:
         "RankResponse": rank_response | {"features", "feature_schema"},
         "RetrieveRequest": request | {"counts", "queries", "unmixed"},
         "RetrieveResponse": {"candidates", "bundle_version", "reports", "elapsed_us", *shard, "unmixed"},
-        "Unmixed": {"lists", "list_index", "key", "goes_on", "recipe", "group"},
+        "Unmixed": {"lists", "list_index", "key", "goes_on", "recipe", "group", "tie"},
         "Candidates": columns | {"source_paths"},
     }

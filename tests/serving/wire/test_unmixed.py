@@ -47,7 +47,8 @@ def answer(recipe: Recipe = FIRST) -> RetrieveResponse:
     """Two users, two lists, three rows."""
     columns = candidates([[0.5, 0.4], [0.3]])
     more_BL = np.array([[True, False], [False, False]])
-    lists = Lists(columns, np.array([0, 1, 1]), np.array([-0.5, 2.0, 1e300]), np.array([7, -8, 0]), more_BL, recipe)
+    key_N, tie_N = np.array([-0.5, 2.0, 1e300]), np.array([0.0, -3.5, 9.0])
+    lists = Lists(columns, np.array([0, 1, 1]), key_N, tie_N, np.array([7, -8, 0]), more_BL, recipe)
     report = SourcingReport(sources=[SourceReport()] * len(columns.sources))
     return RetrieveResponse(
         candidates=encode_candidates(columns),
@@ -65,6 +66,7 @@ def test_what_a_shard_sends_comes_back(recipe: Recipe) -> None:
     assert found.recipe == recipe
     assert (found.list_N.tolist(), found.group_N.tolist()) == ([0, 1, 1], [7, -8, 0])
     assert found.key_N.tolist() == [-0.5, 2.0, 1e300]
+    assert found.tie_N.tolist() == [0.0, -3.5, 9.0]
     assert found.more_BL.tolist() == [[True, False], [False, False]]
 
 
@@ -81,6 +83,8 @@ def _of(field: str, value: object) -> Callable[[Unmixed], None]:
         (_of("list_index", b""), r"unmixed\.list_index has 0 bytes, expected 3"),
         (_of("key", b"1234"), r"unmixed\.key has 4 bytes"),
         (_of("key", np.array([0, math.nan, 0]).tobytes()), r"unmixed\.key\[1\] is nan, must be finite"),
+        (_of("tie", np.array([0, 0, math.inf]).tobytes()), r"unmixed\.tie\[2\] is inf, must be finite"),
+        (_of("tie", bytes(8)), r"unmixed\.tie has 8 bytes"),
         (_of("group", b"1"), r"unmixed\.group has 1 bytes"),
         (_of("goes_on", b"\1"), r"unmixed\.goes_on has 1 bytes"),
         (_of("goes_on", b"\0\0\2\0"), r"unmixed\.goes_on\[2\] is 2, must be 0 or 1"),
@@ -124,7 +128,7 @@ def test_a_report_that_leaves_out_a_source_is_refused() -> None:
 def test_more_lists_than_a_byte_can_name_are_not_sent() -> None:
     columns = candidates([[0.5]])
     none = np.zeros(1, dtype=np.int64)
-    lists = Lists(columns, none, np.zeros(1), none, np.zeros((1, 257), dtype=np.bool_), ListOf(0))
+    lists = Lists(columns, none, np.zeros(1), np.zeros(1), none, np.zeros((1, 257), dtype=np.bool_), ListOf(0))
     with pytest.raises(ValueError, match="257 lists, at most 256 fit"):
         encode_unmixed(lists)
 
