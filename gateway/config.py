@@ -86,8 +86,9 @@ class GatewayConfig(ServiceConfig):
     funnel: Funnel = Funnel()
     page_size: int = Field(default=25, ge=1)
     deadline_s: Seconds = 1.0  # for callers without one, and the most that a caller gets
-    # A page spends its time in four stages, one after the other, and shares their calls with pages that are there when it comes.
-    limit_floor: int = Field(default=8, ge=1)
+    # A page spends its time in four stages, one after the other, and shares their calls with pages that are there when it comes:
+    # with fewer at a time, cores stand idle while pages wait (docs/decisions/0016).
+    limit_floor: int = Field(default=16, ge=1)
     queue_wait_share: Share = 0.5  # what a page waits for its turn, its stages lack
     page_reserve: Share = 0.05  # of the deadline, kept from the stages: for making, remembering and sending the page
     state_timeout_s: Seconds = 0.1  # for one read or write of user state

@@ -82,9 +82,8 @@ class Lists:
 
     candidates: CandidateColumns
     list_N: Int64
-    key_N: NDArray[
-        np.float64
-    ]  # orders a list over all shards, lowest first; of equal ones the lower tie, then media id
+    # Orders a list over all shards, lowest first; of equal ones the lower tie, then the lower media id.
+    key_N: NDArray[np.float64]
     tie_N: NDArray[np.float64]
     group_N: Int64  # what the recipe spreads over, 0 where it does not
     more_BL: NDArray[np.bool_]  # whether a list goes on beyond its rows here
