@@ -79,7 +79,7 @@ class RetrievalEngine:
         answer = sourced(found.flow, plan, self.catalogue.items)
         unscored_N = np.full(len(found.flow), np.nan, dtype=np.float32)
         candidates = replace(answer.candidates, score_N=unscored_N)
-        return found.of(candidates), answer.reports
+        return found.as_lists(candidates), answer.reports
 
     def retrieve_by_query(
         self, contexts: UserContexts, seen_B: Sequence[Int64], count_B: Int64, queries_B: Sequence[str]

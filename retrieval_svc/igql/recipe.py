@@ -36,7 +36,7 @@ class Unmixed:
     more_BL: NDArray[np.bool_]  # whether a list goes on beyond these rows
     recipe: Recipe
 
-    def of(self, candidates: CandidateColumns) -> Lists:
+    def as_lists(self, candidates: CandidateColumns) -> Lists:
         """The same as it is sent. `candidates`: those rows."""
         key_N = np.empty(0) if self.flow.key_P is None else self.flow.key_P
         tie_N = np.zeros(len(key_N)) if self.flow.tie_P is None else self.flow.tie_P

@@ -85,7 +85,7 @@ class Sharded:
             execution = engine.execution(plan, users, seen_B, np.array([count]), keyed=True)
             lists = lists_of(execution, plan)
             columns = sourced(lists.flow, plan, engine.catalogue.items).candidates
-            found.append(lists.of(columns))
+            found.append(lists.as_lists(columns))
         return found
 
 
