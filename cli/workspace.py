@@ -13,11 +13,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundles.disk import swap_file
 from bundles.store import BundleStore
 from cli.errors import CommandError
 
@@ -120,9 +119,7 @@ class Workspace:
         """Makes `name` the data set that `train` and `eval` take when none is named."""
         pointer = self.home / "data" / "CURRENT"
         pointer.parent.mkdir(parents=True, exist_ok=True)
-        fresh = pointer.with_suffix(".new")
-        fresh.write_text(name + "\n", encoding="utf-8")
-        os.replace(fresh, pointer)
+        swap_file(pointer, name + "\n")
 
     def current_dataset(self) -> Path:
         """The data set in use. Raises CommandError if there is none."""
@@ -148,7 +145,5 @@ class Workspace:
             from retrieval_svc.igql.files import DEFAULT_QUERY
 
             self.home.mkdir(parents=True, exist_ok=True)
-            fresh = own.with_suffix(".igql.new")
-            shutil.copyfile(DEFAULT_QUERY, fresh)
-            os.replace(fresh, own)
+            swap_file(own, DEFAULT_QUERY.read_text(encoding="utf-8"))
         return own

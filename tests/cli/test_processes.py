@@ -50,6 +50,17 @@ def test_settings_reach_the_process_beside_our_environment(log: Path) -> None:
     assert processes.last_lines(process) == "7 True"
 
 
+def test_defaults_hold_where_neither_our_environment_nor_the_settings_say_more(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OURS", "ours")
+    defaults = dict.fromkeys(("OURS", "SET", "LEFT"), "default")
+    code = "import os; print(*(os.environ[name] for name in ('OURS', 'SET', 'LEFT')))"
+    process = processes.start("sleeper", [sys.executable, "-c", code], log, {"SET": "set"}, defaults=defaults)
+    os.waitpid(process.pid, 0)
+    assert processes.last_lines(process) == "ours set default"
+
+
 def test_a_process_is_as_much_nicer_than_we_are_as_it_is_told_and_its_threads_too(log: Path) -> None:
     code = """
 import os, threading

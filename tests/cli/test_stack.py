@@ -139,7 +139,14 @@ def test_whoever_refuses_what_is_too_much_goes_before_those_who_work_off_the_res
 ) -> None:
     given: list[int] = []
 
-    def started(name: str, command: Sequence[str], log: Path, settings: Mapping[str, str], nice: int) -> Process:
+    def started(
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        settings: Mapping[str, str],
+        nice: int,
+        defaults: Mapping[str, str],
+    ) -> Process:
         given.append(nice)
         return Process(name, 7, 1, str(log))
 

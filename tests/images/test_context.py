@@ -7,6 +7,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from cli.stack import GRPC_ENVIRONMENT
+
 ROOT = Path(__file__).resolve().parents[2]
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -26,6 +28,13 @@ def test_what_a_build_may_be_told_is_handed_on_by_make() -> None:
     assert handed_on is not None
     told = set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.MULTILINE))
     assert set(handed_on[1].split()) == told - {"BASE", "PYTHON"}  # these depend on each other: by IMAGE_FLAGS
+
+
+def test_services_run_grpc_in_an_image_as_explore_up_runs_it() -> None:
+    serve = DOCKERFILE.split("FROM base AS serve\n")[1]
+    assert {name: re.findall(rf"\b{name}=(\S+)", serve) for name in GRPC_ENVIRONMENT} == {
+        name: [value] for name, value in GRPC_ENVIRONMENT.items()
+    }
 
 
 def test_no_stage_of_an_image_ends_as_root() -> None:
