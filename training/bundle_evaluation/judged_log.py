@@ -6,7 +6,6 @@ Knows time: what a bundle may have learned from is no test of it. Knows nothing 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 
 from bundles.manifest import Manifest
@@ -19,6 +18,7 @@ from training.datasets import Dataset
 from training.errors import EvaluationError
 from training.event_log import EventLog
 from training.impressions import Impressions, impressions_of
+from training.log_times import check_times, moment
 from training.progress import Progress
 from training.ranking_build import build_ranking_set
 from training.ranking_set import RankingSet
@@ -47,8 +47,8 @@ class Window:
                 else "bring a log that goes on after the training"
             )
             raise EvaluationError(
-                f"bundle {manifest.version} learned from events until {_moment(manifest.training_window_end_ms)}, but the "
-                f"test window begins at {_moment(self.start_ms)}; {advice}"
+                f"bundle {manifest.version} learned from events until {moment(manifest.training_window_end_ms)}, but the "
+                f"test window begins at {moment(self.start_ms)}; {advice}"
             )
 
 
@@ -87,7 +87,8 @@ class JudgedLog:
         return impressions_of(self.log)
 
     def window(self, hours: float = DEFAULT_HOURS) -> Window:
-        """The last hours of the log."""
+        """The last hours of the log. Raises FitError, as training does, where a wrong clock has moved its end."""
+        check_times(self.log)
         return Window(self.dataset.as_of_ms - round(hours * HOUR_MS), self.dataset.as_of_ms)
 
     def rows(self, opened: OpenedBundle, window: Window, progress: Progress | None = None) -> WindowRows:
@@ -112,12 +113,8 @@ class JudgedLog:
         )
         if len(rows) == 0:
             raise EvaluationError(
-                f"data set {self.dataset.name!r} shows nothing between {_moment(window.start_ms)} and "
-                f"{_moment(window.end_ms)}; test more hours"
+                f"data set {self.dataset.name!r} shows nothing between {moment(window.start_ms)} and "
+                f"{moment(window.end_ms)}; test more hours"
             )
         neutral = rows.at_neutral_position() if self.log.has_positions() else rows
         return WindowRows(rows, neutral, frozen, items, opened.tables(items))
-
-
-def _moment(time_ms: int) -> str:
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from features.counters import HOUR_MS
 from training.bundle_evaluation import JudgedLog, OpenedBundle
-from training.datasets import Dataset
-from training.errors import EvaluationError
+from training.datasets import Dataset, checked
+from training.datasets.contract import TIME
+from training.errors import EvaluationError, FitError
 from training.ranking_set import RankingSet
 
 
@@ -47,3 +49,12 @@ def test_a_window_without_impressions_is_named(opened: OpenedBundle, dataset: Da
     silent = JudgedLog(replace(dataset, as_of_ms=dataset.as_of_ms + 48 * HOUR_MS))
     with pytest.raises(EvaluationError, match=r"shows nothing between .* test more hours"):
         silent.rows(opened, silent.window())
+
+
+@pytest.mark.parametrize("time_ms", [0, 1_760_000_000_000_000])  # unset; microseconds taken for milliseconds
+def test_an_event_with_a_wrong_clock_is_named(dataset: Dataset, time_ms: int) -> None:
+    first = pl.int_range(pl.len()) == 0
+    time = pl.when(first).then(pl.lit(time_ms).cast(TIME)).otherwise(pl.col("event_time"))
+    moved = checked(dataset.users, dataset.media, dataset.events.with_columns(event_time=time), name="moved")
+    with pytest.raises(FitError, match=r"column event_time: the event of user .* days from all the rest of the log"):
+        JudgedLog(moved).window()
