@@ -86,7 +86,8 @@ def five_services(
                 if watched is not None:
                     module = ["benchmarks.cascade_seams", service, str(watched / f"{service}.json")]
                 command = [sys.executable, "-m", *module]
-                started[address] = processes.start(service, command, scratch / f"{service}.log", own)
+                log = scratch / f"{service}.log"
+                started[address] = processes.start(service, command, log, own, defaults=stacks.GRPC_ENVIRONMENT)
                 if one_by_one:
                     stacks.wait_ready(started[address], address)
                     ready_s[service] = time.perf_counter() - start_s
@@ -123,7 +124,8 @@ def monoliths(reference: Reference, valkey_url: str, count: int) -> Iterator[Ser
             for address in addresses:
                 arguments = [address, str(reference.bundle_root), str(reference.igql_file), valkey_url]
                 command = [sys.executable, "-m", "benchmarks.monolith", *arguments]
-                started.append(processes.start("monolith", command, Path(directory) / "monolith.log", {}))
+                log = Path(directory) / "monolith.log"
+                started.append(processes.start("monolith", command, log, {}, defaults=stacks.GRPC_ENVIRONMENT))
             for address, process in zip(addresses, started, strict=True):
                 _wait_connected(address, process)
             yield Server(addresses, tuple(started))

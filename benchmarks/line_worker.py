@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from threading import Timer
 from typing import Any
 
@@ -12,10 +13,22 @@ from typing import Any
 class LineWorker:
     """Runs `python -m MODULE ARGUMENTS...`, which must end when its input does."""
 
-    def __init__(self, name: str, module: str, arguments: list[str], grace_s: float) -> None:
-        """`name`: for people. `grace_s`: how much longer than it should anything may take before it counts as hung."""
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: list[str],
+        grace_s: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`name`: for people. `grace_s`: how much longer than it should anything may take before it counts as hung.
+
+        `environment`: on top of our own.
+        """
         self._name, self._grace_s = name, grace_s
-        command = [sys.executable, "-m", module, *arguments]
+        # `env` becomes the interpreter.
+        settings = [f"{variable}={value}" for variable, value in (environment or {}).items()]
+        command = ["/usr/bin/env", *settings, sys.executable, "-m", module, *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def tell(self, command: Any) -> None:

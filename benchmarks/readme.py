@@ -1,4 +1,4 @@
-"""Says in the README what the last full runs found: one sentence of each, and which bounds it missed. Measures nothing.
+"""Says in the README what the last full runs found: a sentence of each and which bounds it missed, and tables. Measures nothing.
 
 `python -m benchmarks.readme [--check]`. With --check nothing is written; exit status 1 if the README says something else.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.cascade_ways import CASCADE, closed, opened
 from benchmarks.marked_text import part_of, write_part
+from benchmarks.readme_tables import Figures, kuairand, worlds
 from benchmarks.report import RESULTS
 
 DOCUMENT = Path(__file__).parents[1] / "README.md"
@@ -66,10 +67,20 @@ def paragraph(results: Path = RESULTS) -> str:
     machines = sorted({found.machine for found in recorded.values()})
     if machines:
         lines += ["", _wrapped(f"Measured on {', and on '.join(machines)}, servers and clients together.")]
-    missing = [f"`python -m benchmarks.{name}`" for name in SENTENCES if name not in recorded]
+    missing = [name for name in SENTENCES if name not in recorded]
     if missing:
-        lines += ["", _wrapped(f"Not recorded yet: {', '.join(missing)}.")]
+        lines += ["", _not_recorded(missing)]
     return "\n".join(lines).strip("\n")
+
+
+def table(name: str, results: Path = RESULTS) -> str:
+    """The table of a result in this directory, or that it is not recorded yet."""
+    file = results / f"{name}.json"
+    return TABLES[name](Recorded.read(file).figures) if file.exists() else _not_recorded([name])
+
+
+def _not_recorded(names: Sequence[str]) -> str:
+    return _wrapped(f"Not recorded yet: {', '.join(f'`python -m benchmarks.{name}`' for name in names)}.")
 
 
 def _wrapped(text: str, indent: str = "") -> str:
@@ -167,19 +178,23 @@ SENTENCES: Mapping[str, Callable[[Recorded], str]] = {
     "cluster": _cluster,
 }
 
+# By the name of the benchmark, which is also that of the marks.
+TABLES: Mapping[str, Callable[[Figures], str]] = {"quality": worlds, "kuairand": kuairand}
+
 
 def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
 
 
 def main(arguments: Sequence[str] | None = None, document: Path = DOCUMENT, results: Path = RESULTS) -> int:
-    """Writes the part of the document, or checks it. Exit status 1 if it was asked to check, and differs."""
+    """Writes the parts of the document, or checks them. Exit status 1 if it was asked to check, and one differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
     parser.add_argument("--check", action="store_true", help="writes nothing")
-    should = paragraph(results)
+    should = {MARK: paragraph(results), **{name: table(name, results) for name in TABLES}}
     if not parser.parse_args(arguments).check:
-        write_part(document, MARK, should)
-    elif part_of(document, MARK) != should:
+        for mark, text in should.items():
+            write_part(document, mark, text)
+    elif any(part_of(document, mark) != text for mark, text in should.items()):
         print(f"{document.name} says something else than the results: run python -m benchmarks.readme", file=sys.stderr)
         return 1
     return 0

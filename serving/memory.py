@@ -28,7 +28,8 @@ def give_back_large_buffers() -> None:
 def freeze_what_is_loaded() -> None:
     """The garbage collector no longer looks through what exists now: modules, which stay for good.
 
-    A full collection stops everything. Every few seconds under load, one took the gateway 40 to 50 ms; without the modules 2 to 7.
+    A full collection stops everything: the gateway for tens of milliseconds every few seconds under load, without the modules for a
+    few (docs/performance.md).
     To be called before anything is opened that may be let go again, such as a bundle.
     """
     gc.collect()

@@ -12,7 +12,7 @@ from benchmarks import cluster, cluster_load, load, overload, rollout, scaling
 from benchmarks.cascade_checks import checks_of
 from benchmarks.load_stack import Ran
 from benchmarks.marked_text import part_of
-from benchmarks.readme import DOCUMENT, MARK, SENTENCES, main, paragraph
+from benchmarks.readme import DOCUMENT, MARK, SENTENCES, TABLES, main, paragraph
 from benchmarks.report import Check, Result, at_least, finish
 from tests.benchmarks.test_cascade import _figures as cascade_figures
 from tests.benchmarks.test_rollout import FIRST, SECOND, page
@@ -148,7 +148,8 @@ def test_lines_are_short_and_code_stays_whole(tmp_path: Path) -> None:
 
 def test_the_command_writes_between_the_marks_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, document = write(tmp_path / "results", **recorded()), tmp_path / "README.md"
-    document.write_text(f"# Before\n\n<!-- {MARK}: begin -->\nold\n<!-- {MARK}: end -->\n\nAfter\n", "utf-8")
+    parts = [f"<!-- {mark}: begin -->\nold\n<!-- {mark}: end -->\n" for mark in (MARK, *TABLES)]
+    document.write_text("\n".join(["# Before\n", *parts, "After\n"]), "utf-8")
     assert main(["--check"], document, results) == 1
     assert "run python -m benchmarks.readme" in capsys.readouterr().err
     assert "old" in document.read_text("utf-8")
@@ -156,7 +157,8 @@ def test_the_command_writes_between_the_marks_and_checks(tmp_path: Path, capsys:
     assert main(["--check"], document, results) == 0
     text = document.read_text("utf-8")
     assert text.startswith(f"# Before\n\n<!-- {MARK}: begin -->\n- Five services")
-    assert text.endswith(f"\n<!-- {MARK}: end -->\n\nAfter\n")
+    assert text.endswith("\nNot recorded yet: `python -m benchmarks.kuairand`.\n<!-- kuairand: end -->\n\nAfter\n")
+    assert "old" not in text
     document.write_text("no marks", "utf-8")
     with pytest.raises(ValueError, match=r"README\.md must hold"):
         main([], document, results)
