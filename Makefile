@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml | $(BIN)/pip
 	$(PIP) --editable ".[dev]"
 	@touch $@
 
-# The pip that a venv of Python 3.11 is born with takes three times as long to find out what fits together.
+# The pip that a venv of Python 3.11 is born with takes much longer to find out what fits together.
 $(BIN)/pip:
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) $(RESOLVER) || (rm $@ && exit 1)

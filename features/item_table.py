@@ -99,7 +99,7 @@ class ItemTable:
         for name in _array_columns():
             path = directory / f"{name}.npy"
             try:
-                # As a plain array: a memmap takes ten times as long to answer `column[few]`.
+                # As a plain array: a memmap takes several times as long to answer `column[few]`.
                 columns[name] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error

@@ -55,7 +55,7 @@ def newest_order(items: ItemTable) -> Int64:
 def best_order(score_M: NDArray[Any], before_M: Int64) -> Int64:
     """Rows by score, highest first and NaN last; equal scores in the order of `before_M`, which holds every row once. Shape [M].
 
-    Numpy sorts numbers ten times as fast as it sorts stably or by several keys, so ties are sorted apart, as numbers of their own.
+    Numpy sorts numbers far faster than stably or by several keys, so ties are sorted apart, as numbers of their own.
     """
     order_M = np.argsort(-score_M)
     sorted_M, media = score_M[order_M], len(order_M)

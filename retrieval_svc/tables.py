@@ -135,7 +135,7 @@ class SourcingTables:
 def array(find: Find, file: str, kind: type, dimensions: int = 1) -> NDArray[Any]:
     """One memory-mapped array. Raises BrokenColumn if it is no array of that kind."""
     try:
-        # As a plain array: a memmap takes ten times as long to answer `rows[few]`.
+        # As a plain array: a memmap takes several times as long to answer `rows[few]`.
         found: NDArray[Any] = np.asarray(np.load(find(file), mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise BrokenColumn(file, f"cannot be read: {error}") from error

@@ -30,7 +30,7 @@ _faiss: Any = faiss  # its parameters get their Python constructors at import, w
 
 NO_ROW = -1
 EXACT_SHARE = 0.2  # a filter that keeps less is scanned: below, graphs and cells lose most of what it keeps
-SCANNED = 50_000  # vectors of a shard up to which a scan costs about a millisecond
+SCANNED = 50_000  # vectors of a shard up to which a scan is fast enough
 _SPARE = 8  # candidates beyond k: FAISS rounds differently, which must not decide who is among the k
 _CODED_FETCH, _CODED_SPARE = 3, 64  # candidates per result, and beyond, where FAISS ranks by codes of a few bits
 _QUERIES_AT_ONCE = 256

@@ -16,7 +16,7 @@ def give_back_large_buffers() -> None:
     """Buffers of more than half a MiB go back to the system when they are freed.
 
     By itself glibc keeps them: once one was freed, it takes the next of that size from the heap of the thread, where those of a few
-    messages of 10 MB stay for good. A service that once got some would hold three times the memory it needs.
+    messages of 10 MB stay for good. A service that once got some would hold several times the memory it needs.
     """
     libc = ctypes.CDLL(None)  # other C libraries are left alone
     if hasattr(libc, "mallopt"):

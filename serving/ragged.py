@@ -129,7 +129,7 @@ class Sets:
             return found_P
         if len(self.row_X) <= _FEW:
             return contains(self._sorted_keys, user_P * self.size + row_P)
-        # Marks beat a search by far: 6,000 rows against 2,000 known ones take 30 us instead of 400.
+        # Marks beat a search by far.
         mark = np.zeros(self.size, dtype=np.bool_)
         ends = np.searchsorted(user_P, np.arange(len(self.offsets)))
         for user in np.flatnonzero((np.diff(ends) > 0) & (np.diff(self.offsets) > 0)).tolist():

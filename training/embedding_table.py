@@ -1,6 +1,6 @@
 """An embedding table that only pays for the rows of a batch, however many rows it has.
 
-Knows rows and gradients; knows nothing of what a row stands for. (torch's sparse Adagrad does the same, ten times slower.)
+Knows rows and gradients; knows nothing of what a row stands for. (torch's sparse Adagrad does the same, but slower.)
 
 Shapes: R rows, D dimensions, X distinct rows of a batch, P places of a batch.
 """

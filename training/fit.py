@@ -223,7 +223,7 @@ def _optimisers(model: nn.Module, config: FitConfig) -> list[torch.optim.Optimiz
                 {"params": [w for w in dense if w.dim() <= 1], "weight_decay": 0.0},
             ],
             lr=config.learning_rate,
-            fused=True,  # one pass over the weights; the loop over them takes ten times as long
+            fused=True,  # one pass over the weights; the loop over them takes several times as long
         )
     ]
     if tables:

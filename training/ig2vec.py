@@ -196,7 +196,7 @@ class _SkipGram:
     def step(self, centre_P: Tensor, context_P: Tensor) -> None:
         """One batch: minus log sigmoid of every pair's product, and of minus the products of its centre with the noise.
 
-        The gradient is written out, and the noise computed once for each distinct centre: half the time that autograd takes.
+        The gradient is written out, and the noise computed once for each distinct centre: autograd takes longer.
         """
         row_X, place_P = self._rows.of(centre_P)
         centre_XE = self._centres.look_up(row_X)

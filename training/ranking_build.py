@@ -30,7 +30,7 @@ from training.snapshots import ItemTables
 Int64 = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-_CHUNK = 8_192  # impressions whose features are computed at once: bounds memory at about 200 MB
+_CHUNK = 8_192  # impressions whose features are computed at once: bounds memory
 
 
 def build_ranking_set(

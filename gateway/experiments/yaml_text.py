@@ -15,7 +15,7 @@ import yaml
 MAX_CHARS = 256_000  # parsed between two requests, so it must not take long
 _MAX_DEPTH = 20
 _MAX_SHOWN = 50  # problems
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # several times as fast, where libyaml is there
 
 
 class TextRefused(ValueError):

@@ -15,14 +15,14 @@ IndexKind = Literal["auto", "exact", "hnsw", "ivf_pq"]
 class IndexConfig:
     """How vectors are searched. `auto` scans below `exact_below` vectors and builds a graph (HNSW) above.
 
-    A graph answers in a fraction of a millisecond and holds every vector; `ivf_pq` holds them in about 1.5 bytes per dimension,
+    A graph answers fastest and holds every vector; `ivf_pq` holds them in about 1.5 bytes per dimension,
     for catalogues that memory is short for. Threads build a graph together, so two runs give two graphs that are equally good; the
     other kinds come out the same. One thread would always give the same graph, and take as many times longer as
     there are cores.
     """
 
     kind: IndexKind = "auto"
-    exact_below: int = 50_000  # vectors up to which an exact scan costs about a millisecond per query
+    exact_below: int = 50_000  # vectors up to which an exact scan is fast enough
     # FAISS's defaults (40, 16) lose neighbours at the sizes at which a graph is built at all.
     ef_construction: int = 200
     ef_search: int = 128

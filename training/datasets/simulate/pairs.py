@@ -1,6 +1,6 @@
 """Sets of pairs as sorted integers. Knows integers only.
 
-numpy's own `unique` and `isin` hash integers, which takes a hundred times as long on keys as regular as these.
+numpy's own `unique` and `isin` hash integers, which takes many times as long on keys as regular as these.
 
 Shapes: P pairs of a set, X pairs asked for.
 """
