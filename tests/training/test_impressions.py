@@ -13,6 +13,7 @@ from tests.training.logs import Event, dataset
 from training import columns
 from training.columns import Scratch
 from training.datasets.examples import labelled
+from training.errors import FitError
 from training.event_log import EventLog
 from training.impressions import NO_HEAD, impressions_of
 
@@ -52,7 +53,41 @@ def test_blocks_of_users_give_the_labels_of_the_whole_log(
     assert not found.label_bits_E[found.head_E == NO_HEAD].any()
 
 
-def test_the_head_of_a_request_is_its_first_impression() -> None:
+def test_what_a_user_did_before_an_impression_was_logged_belongs_to_its_request() -> None:
+    """Apps may log an impression when it leaves the screen; examples are of the moment before all of their request's events."""
+    events = [
+        Event("ann", 10, Action.LIKE, 0, "r1"),
+        Event("ann", 10, Action.IMPRESSION, 1, "r1"),
+        Event("ann", 11, Action.IMPRESSION, 2, "r1"),
+        Event(
+            "ann", 20, Action.CLICK, 3
+        ),  # names no request: what was logged before its impression is not explained by it
+        Event("ann", 20, Action.IMPRESSION, 4),
+    ]
+    found = impressions_of(EventLog.from_dataset(dataset(events, MEDIA)))
+    assert found.head_E.tolist() == [NO_HEAD, 0, 0, NO_HEAD, 4]
+    assert found.labels(np.array([1, 2, 4]))[:, [task.name for task in TASKS].index("like")].tolist() == [1, 0, 0]
+    assert found.n_orphans == 1
+
+
+def _paged(minutes: list[float], request: str | None, user: str = "ann") -> list[Event]:
+    return [Event(user, 10 + place % 2, Action.IMPRESSION, minute, request) for place, minute in enumerate(minutes)]
+
+
+def test_request_ids_of_sessions_are_refused_by_user_and_time() -> None:
+    minutes = [0.0, 24 * 60 + 1.0]
+    with pytest.raises(
+        FitError,
+        match=r"user 'bob' shows media from 2025-10-09 \d\d:\d\d UTC to 2025-10-10 .* 2 of 4 impressions .* 24 h",
+    ):
+        impressions_of(EventLog.from_dataset(dataset(_paged([0, 1], "r1") + _paged(minutes, "r1", "bob"), MEDIA)))
+    impressions_of(EventLog.from_dataset(dataset(_paged([0, 24 * 60.0], "r1"), MEDIA)))
+    impressions_of(EventLog.from_dataset(dataset(_paged(minutes, None), MEDIA)))
+    many = [event for page in range(99) for event in _paged([0, 1], f"p{page}", "cid")]
+    impressions_of(EventLog.from_dataset(dataset(many + _paged(minutes, "r1"), MEDIA)))
+
+
+def test_the_head_of_a_request_is_its_first_event() -> None:
     events = [
         Event("ann", 10, Action.IMPRESSION, 0, "r1"),
         Event("bob", 10, Action.IMPRESSION, 1, "r1"),  # another user's request of the same name
