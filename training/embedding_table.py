@@ -47,6 +47,11 @@ class EmbeddingTable:
         self._learning_rate = learning_rate
         self._used: list[tuple[Tensor, Tensor]] = []
 
+    @property
+    def moved_R(self) -> Tensor:
+        """Whether a gradient has moved the row from its start."""
+        return self._squares_R > 0
+
     def state(self, name: str) -> dict[str, NDArray[Any]]:
         """What the next step depends on, under names that begin with `name`."""
         return {f"{name}.value_RD": self.value_RD.numpy(), f"{name}.squares_R": self._squares_R.numpy()}

@@ -150,7 +150,9 @@ def train_vectors(
     checkpoint: Checkpoint | None = None,
     scratch: Scratch | None = None,
 ) -> Float32:
-    """Unit vectors [U, E] of U = `accounts` accounts; zero for those without a token. Resumes from `checkpoint`, if given.
+    """Unit vectors [U, E] of U = `accounts` accounts; zero for those that no pair moved from their random start.
+
+    Those have no token, or sessions of their own media only. Resumes from `checkpoint`, if given.
 
     `scratch` is for the pairs of an epoch.
     """
@@ -176,7 +178,7 @@ def train_vectors(
             checkpoint.save(Snapshot(model.state(), notes), f"epoch {epoch + 1} of {config.epochs} done")
         if progress is not None:
             progress(epoch + 1, config.epochs)
-    return model.unit_vectors() * (count_U > 0).astype(np.float32)[:, None]
+    return model.unit_vectors()
 
 
 class _SkipGram:
@@ -224,7 +226,8 @@ class _SkipGram:
         self._generator.set_state(torch.from_numpy(state["generator"]))
 
     def unit_vectors(self) -> Float32:
-        return F.normalize(self._centres.value_RD, dim=1).numpy()
+        """Zero for rows that still stand where chance put them: they are near to others by chance alone."""
+        return (F.normalize(self._centres.value_RD, dim=1) * self._centres.moved_R[:, None]).numpy()
 
     def _noise(self) -> Tensor:
         drawn_K = torch.rand(self._config.shared_noise, generator=self._generator, dtype=torch.float64)
