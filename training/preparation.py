@@ -14,6 +14,7 @@ from training.errors import FitError
 from training.event_log import EventLog
 from training.ig2vec import train_account_vectors
 from training.impressions import impressions_of
+from training.log_positions import check_positions
 from training.log_times import check_times, check_windows, moment
 from training.progress import Steps
 from training.ranking_build import build_ranking_set
@@ -61,14 +62,15 @@ class RankingSets:
 class Preparation:
     """The first steps of a run, and what all later ones share.
 
-    Raises FitError as `cut` does, and before anything is trained for a log whose times cannot be right, or a window without
-    impressions.
+    Raises FitError as `cut` does, and before anything is trained for a log whose times or positions cannot be right, or a window
+    without impressions.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset | StoredLog, steps: Steps, keep: Keeper) -> None:
         self.recipe, self.dataset, self.steps, self.keep = recipe, dataset, steps, keep
         self.log = dataset.log if isinstance(dataset, StoredLog) else EventLog.from_dataset(dataset)
         check_times(self.log)
+        check_positions(self.log)
         self.cuts = cut(int(self.log.time_ms_E[0]), dataset.as_of_ms, recipe.windows)
         check_windows(self.log, self.cuts.windows())
         self.contexts = ContextLog(self.log, dataset.users)

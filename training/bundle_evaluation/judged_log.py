@@ -18,6 +18,7 @@ from training.datasets import Dataset
 from training.errors import EvaluationError
 from training.event_log import EventLog
 from training.impressions import Impressions, impressions_of
+from training.log_positions import check_positions
 from training.log_times import check_times, moment
 from training.progress import Progress
 from training.ranking_build import build_ranking_set
@@ -87,8 +88,9 @@ class JudgedLog:
         return impressions_of(self.log)
 
     def window(self, hours: float = DEFAULT_HOURS) -> Window:
-        """The last hours of the log. Raises FitError, as training does, where a wrong clock has moved its end."""
+        """The last hours of the log. Raises FitError, as training does, for times and positions that cannot be right."""
         check_times(self.log)
+        check_positions(self.log)
         return Window(self.dataset.as_of_ms - round(hours * HOUR_MS), self.dataset.as_of_ms)
 
     def rows(self, opened: OpenedBundle, window: Window, progress: Progress | None = None) -> WindowRows:

@@ -102,7 +102,7 @@ EVENTS = Table(
         Column("action", pl.String(), _NEEDED),  # a name of features.actions
         Column("value", pl.Float32(), low=0),  # of a dwell event: milliseconds
         Column("request_id", pl.String()),
-        Column("position", pl.Int32(), low=0),  # in the slate, from 0
+        Column("position", pl.Int32(), low=0),  # in the slate, from 0 (training.log_positions)
         Column("surface", pl.String()),
         Column("propensity", pl.Float32(), low=0, high=1, low_is_out=True),
     ),
