@@ -200,13 +200,18 @@ def next_hits(vector_UE: Float32, query_R: Int64, target_R: Int64, k: int = NEXT
 
 def main_topics(items: ItemTable) -> Int64:
     """The topic that most of an account's media have, UNKNOWN_TOPIC without any. Shape [U]."""
-    accounts, topics = len(items.account_id_U), len(items.topics)
-    if topics == 0:
-        return np.full(accounts, UNKNOWN_TOPIC, dtype=np.int64)
+    topic_U = np.full(len(items.account_id_U), UNKNOWN_TOPIC, dtype=np.int64)
+    if not items.topics:
+        return topic_U
     known_M = items.topic_M != UNKNOWN_TOPIC
-    cell_M = items.author_row_M[known_M].astype(np.int64) * topics + items.topic_M[known_M]
-    count_UT = np.bincount(cell_M, minlength=accounts * topics).reshape(accounts, topics)
-    return np.where(count_UT.any(axis=1), count_UT.argmax(axis=1), UNKNOWN_TOPIC)
+    cell_M = items.author_row_M[known_M].astype(np.int64) * len(items.topics) + items.topic_M[known_M]
+    # Pairs that there are, not accounts times topics: a log may have as many topics as hashtags.
+    cell_X, count_X = np.unique(cell_M, return_counts=True)
+    author_X, topic_X = np.divmod(cell_X, len(items.topics))
+    order_X = np.lexsort((topic_X, -count_X, author_X))
+    author_Y, first_Y = np.unique(author_X[order_X], return_index=True)
+    topic_U[author_Y] = topic_X[order_X][first_Y]
+    return topic_U
 
 
 def _popular_hits(count_U: Int64, query_R: Int64, target_R: Int64, k: int) -> Bools:

@@ -16,17 +16,22 @@ from training.event_log import EventLog
 
 FEWEST_IMPRESSIONS = 10  # of a window: less measures nothing, and says that the window lies where the log does not
 _STRAY_SHARE = 0.05  # of the events: what lies far from all others is no part of the log's time if it is no more
+_NO_LOG_MS = (
+    10 * 365 * 86_400_000
+)  # however many events: nobody pauses a log for so long, but a clock in seconds says 1970
 
 
 def check_times(log: EventLog) -> None:
-    """Raises FitError, naming an event, when few events lie farther from all others than these are spread.
+    """Raises FitError, naming an event, when few events, or any by ten years, lie farther from all others than these are spread.
 
     The windows are shares and ends of the log's time, so that a clock that stood at 1970 would leave nearly all of it empty.
     """
     before, gap_ms = _widest_gap(log)
     few_first = before <= len(log) - before
     few = min(before, len(log) - before)
-    if 2 * gap_ms <= int(log.time_ms_E[-1] - log.time_ms_E[0]) or few > _STRAY_SHARE * len(log):
+    if 2 * gap_ms <= int(log.time_ms_E[-1] - log.time_ms_E[0]) or (
+        few > _STRAY_SHARE * len(log) and gap_ms < _NO_LOG_MS
+    ):
         return
     # Of the few, the one next to the gap; they are named by their number if there are more.
     event, other = (before - 1, before) if few_first else (before, before - 1)

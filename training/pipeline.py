@@ -22,9 +22,11 @@ from training import distillation, export, funnel, rankers, student_choice
 from training.checkpoints import Keeper, KeepNothing
 from training.datasets import Dataset
 from training.distillation import TrainedStudent
+from training.errors import FitError
 from training.funnel_log import LoggedSlates
 from training.ig2vec import sessions
 from training.ig2vec_quality import Ig2vecQuality, evaluate, main_topics
+from training.log_times import moment
 from training.preparation import Cuts, Preparation, RankingSets
 from training.progress import Progress, Steps
 from training.rankers import TrainedRank, TrainedRerank
@@ -41,6 +43,7 @@ Float32 = NDArray[np.float32]
 
 HELD_OUT_EVERY = 5  # every fifth slate measures the funnel and teaches nothing
 _PARITY_REQUESTS = 500
+_FIRST_USERS = 64  # whose candidates are looked for before rankers are trained
 _RECALL_EXAMPLES = 2_000
 
 
@@ -82,6 +85,7 @@ def train(
     save_items(items, staged / layout.ITEMS)
     published = run.sourcing_files(items, staged)
 
+    run.require_candidates(items, open_sourcing(staged))
     deep, light = run.rankers(sets, items)
     deep.embeddings.tables().save(staged / layout.RERANK_EMBEDDINGS)
 
@@ -94,6 +98,7 @@ def train(
     parity = run.export(models, items, sets.valid.select(slice(_PARITY_REQUESTS)), staged)
     with steps.step("measuring on the test window"):
         metrics = _measure(models, items, sets, measured, recipe.value_weights["default"])
+    metrics["candidates"] = {"median": float(np.median(np.diff(measured.offsets)))}
     metrics |= {"student_losses": losses, "parity": parity, **published, "two_tower": run.sourcing_recall(tables)}
     made = {"source": "generated", "requests": len(taught), "bundles": []}
     metrics["slates"] = made if logged is None else logged.about()
@@ -161,13 +166,27 @@ class Run:
     def slates(self, items: ItemTable, sourcing: Sourcing) -> Slates:
         """Candidates of a sample of users at the end of the log, with the features that serving would compute then."""
         with self.steps.step("candidate slates") as report:
-            made = self.keep.arrays("candidate slates", lambda: self._slates(items, sourcing, report).columns())
+            made = self.keep.arrays(
+                "candidate slates", lambda: self._sourced(items, sourcing, report, self._users()).columns()
+            )
         return Slates(**made)
 
-    def _slates(self, items: ItemTable, sourcing: Sourcing, report: Progress) -> Slates:
-        recipe = self.recipe
-        users = sample_of_users(self.log, recipe.n_slates, recipe.student.fit.seed)
-        time_ms, size = self.dataset.as_of_ms, recipe.slate_size
+    def require_candidates(self, items: ItemTable, sourcing: Sourcing) -> None:
+        """Raises FitError, before hours go into rankers, when sourcing finds nothing for any of the first users of the slates."""
+        with self.steps.step("first candidates") as report:
+            found = self._sourced(items, sourcing, report, self._users()[:_FIRST_USERS])
+        if len(found.row_N) == 0:
+            raise FitError(
+                f"sourcing finds no candidates at the end of the log, {moment(self.dataset.as_of_ms)}, for any of {len(found)} "
+                "users: is created_at of all media later, do their scores or policy_flags keep them out, or does the query file "
+                "ask for other media?"
+            )
+
+    def _users(self) -> NDArray[np.int64]:
+        return sample_of_users(self.log, self.recipe.n_slates, self.recipe.student.fit.seed)
+
+    def _sourced(self, items: ItemTable, sourcing: Sourcing, report: Progress, users: NDArray[np.int64]) -> Slates:
+        time_ms, size = self.dataset.as_of_ms, self.recipe.slate_size
         return sourced_slates(self.contexts, items, sourcing, users, time_ms=time_ms, size=size, progress=report)
 
     def lesson(self, slates: Slates, deep: TrainedRerank) -> tuple[Slates, Float32]:

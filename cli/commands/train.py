@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from training.recipes import Recipe
 
 _GB = 1e9
+_KEPT_BY_PRERANK = 150
 _LIBRARIES = ("faiss-cpu", "numpy", "onnx", "onnxruntime", "polars", "torch")
 
 
@@ -77,8 +79,16 @@ def train(
         fresh,
         funnel_log=funnel_log,
         compare_losses=compare_losses,
-        memory_budget=None if memory is None else int(memory * _GB),
+        memory_budget=None if memory is None else _bytes(memory),
     )
+
+
+def _bytes(gigabytes: float) -> int:
+    if not math.isfinite(gigabytes):
+        raise CommandError(
+            f"--memory {gigabytes}: not a number of GB", "leave --memory out for a quarter of this machine's"
+        )
+    return int(gigabytes * _GB)
 
 
 def train_bundle(
@@ -245,7 +255,19 @@ def metrics_tables(manifest: Manifest) -> Group:
         if orphans
         else []
     )
-    return Group(ranked, kept, *_loss_lines(metrics.get("student_losses")), *lost)
+    return Group(ranked, kept, *_few_candidates(metrics), *_loss_lines(metrics.get("student_losses")), *lost)
+
+
+def _few_candidates(metrics: Mapping[str, Any]) -> list[Text]:
+    """That there was next to nothing to choose from, if so. A bundle of an earlier release does not say."""
+    median = metrics["candidates"]["median"] if "candidates" in metrics else math.inf
+    if median > _KEPT_BY_PRERANK:
+        return []
+    few = (
+        f"half of these users have {median:.0f} candidates or fewer, and prerank keeps {_KEPT_BY_PRERANK}: the funnel above had "
+        "nothing to decide. Do created_at, scores and policy_flags let media through?"
+    )
+    return [Text(few, "yellow")]
 
 
 def _loss_lines(losses: dict[str, Any] | None) -> list[Text]:

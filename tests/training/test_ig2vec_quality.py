@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -160,6 +161,20 @@ def test_the_main_topic_is_that_of_most_media() -> None:
     items = table_of(dataset([Event("ann", 10, Action.CLICK, 0)], media))
     assert main_topics(items).tolist() == [1, -1]
     assert main_topics(replace(items, topics=())).tolist() == [-1, -1]
+
+
+def test_main_topics_need_no_memory_for_topics_that_an_account_does_not_have() -> None:
+    media: dict[int, str | None] = {
+        10 * account + place: f"t{account + place // 2}" for account in range(1, 2_001) for place in range(3)
+    }
+    items = table_of(dataset([Event("ann", 10, Action.CLICK, 0)], media))
+    many = replace(items, topics=items.topics + tuple(f"rare {number}" for number in range(10_000_000)))
+    tracemalloc.start()
+    topic_U = main_topics(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [many.topics[topic] for topic in topic_U.tolist()] == [f"t{account}" for account in range(1, 2_001)]
+    assert peak < 10e6  # accounts times topics are 160 GB
 
 
 def test_later_sessions_are_those_after_the_window() -> None:

@@ -47,6 +47,7 @@ def prepared(data: Dataset) -> Preparation:
         (1, START + 30 * DAY, r"at 2025-11-08 08:53 UTC lies 27 days from all the rest"),
         (1, START * 1000, r"at 57742-03-07 08:53 UTC lies"),
         (2, START + 30 * DAY, r"and 1 more events after it lie 27 days"),
+        (400, 1_759_000_000, r"at 1970-01-21 08:36 UTC and 399 more events before it lie 20,3\d\d days"),  # seconds
     ],
 )
 def test_events_far_from_all_others_are_refused_by_name(

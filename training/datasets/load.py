@@ -17,6 +17,8 @@ from training.datasets.lineage import Origin, origins
 from training.datasets.references import check_references
 from training.errors import DatasetError
 
+_LARGEST = 2**63 - 1  # of what becomes an integer column
+
 NO_INFO = f"{INFO_FILE} is missing: the log is taken to end with its last event"
 
 
@@ -155,6 +157,10 @@ def read_info(file: Path) -> dict[str, Any]:
     for field in ("as_of_ms", "seed"):
         if type(info.get(field, 0)) not in (int, type(None)):
             raise DatasetError(str(file), f"{info[field]!r} is no integer", "write epoch milliseconds", column=field)
+        if abs(info.get(field) or 0) > _LARGEST:
+            raise DatasetError(
+                str(file), f"{info[field]} needs more than 64 bits", "write a smaller number", column=field
+            )
     return info
 
 

@@ -75,6 +75,7 @@ def test_a_file_with_other_rows_than_counted_is_refused(root: Path) -> None:
         ('{"contract_version": 2}', "contract_version is 2, this software reads 1"),
         ('{"contract_version": 1, "as_of_ms": "now"}', "'now' is no integer; write epoch milliseconds"),
         ('{"contract_version": 1, "as_of_ms": true}', "True is no integer"),
+        (f'{{"contract_version": 1, "as_of_ms": {10**30}}}', f"{10**30} needs more than 64 bits"),
     ],
 )
 def test_a_broken_description_is_refused(root: Path, text: str, reason: str) -> None:
