@@ -66,6 +66,7 @@ class BatchCounts:
 @dataclass(eq=False)
 class _Batch(Generic[Request, Response]):
     members: list[_Waiter[Request, Response]]
+    ends: float  # the deadline of its call
     task: asyncio.Task[None] | None = None
 
 
@@ -155,7 +156,8 @@ class Coalescer(Generic[Request, Response]):
             waiter.answer.exception()  # an error that came in the moment of leaving has been seen
         if waiter.batch is not None:
             waiter.batch.members.remove(waiter)
-            if not waiter.batch.members and waiter.batch.task is not None:
+            # At its deadline a call ends by itself, and the endpoint that did not answer is blamed for it.
+            if not waiter.batch.members and waiter.batch.task is not None and self._now() < waiter.batch.ends:
                 waiter.batch.task.cancel()
 
     def _returned(self) -> None:
@@ -166,8 +168,9 @@ class Coalescer(Generic[Request, Response]):
         if self._waiting and self._out < self._width():
             self._give_up_the_hopeless()
         while self._waiting and self._out < self._width():
-            batch = _Batch(self._take())
-            for waiter in batch.members:
+            taken = self._take()
+            batch = _Batch(taken, ends=max(waiter.ends for waiter in taken))
+            for waiter in taken:
                 del self._waiting[waiter]
                 waiter.batch = batch
             self._out += 1
@@ -184,7 +187,10 @@ class Coalescer(Generic[Request, Response]):
     def _give_up_the_hopeless(self) -> None:
         """Whoever has less time left than a call takes would only be in the way of those who can still be served."""
         soonest = self._now() + (self._typical.value() or 0.0)
-        for waiter in [waiter for waiter in self._waiting if waiter.ends < soonest]:
+        hopeless = [waiter for waiter in self._waiting if waiter.ends < soonest]
+        if self._out == 0 and len(hopeless) == len(self._waiting):
+            return  # else nobody asks a stage that is well again, and it seems slow for ever
+        for waiter in hopeless:
             del self._waiting[waiter]
             self.counts.hopeless += 1
             _fail([waiter], DeadlineExceeded(self._stage, waiter.timeout_s))
@@ -208,9 +214,8 @@ class Coalescer(Generic[Request, Response]):
 
     async def _run(self, batch: _Batch[Request, Response]) -> None:
         members = list(batch.members)
-        timeout_s = max(member.ends for member in members) - self._now()
         try:
-            responses = await self._ask(members, timeout_s)
+            responses = await self._ask(members, batch.ends - self._now())
         except _SOMEBODYS_FAULT as error:
             if len(members) == 1:
                 return _fail(members, error)

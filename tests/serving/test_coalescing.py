@@ -251,6 +251,21 @@ async def test_a_stage_that_is_fast_again_is_believed_soon() -> None:
     assert (await queued).offsets.tolist() == [0, 1]
 
 
+async def test_a_stage_that_seemed_too_slow_for_everybody_is_asked_again_once_nothing_is_out() -> None:
+    """Who is given up teaches nothing: a stage that hung for a while would stay too slow for ever."""
+    stage = Stage()
+    for _ in range(20):
+        (asked,) = await stage.asks(asking("a"))
+        stage.clock.advance(5.0)
+        asked.cancel()
+        await settle()
+    hurried = [stage.asks_now(asking(name), timeout_s=1.0) for name in "bcd"]
+    await settle()
+    assert (stage.users()[20:], stage.counts.hopeless) == ([["b", "c", "d"]], 0)
+    await stage.finish(20)
+    assert [(await each).offsets.tolist() for each in hurried] == [[0, 1]] * 3
+
+
 async def test_a_call_ends_when_the_last_of_its_members_has_gone() -> None:
     stage = Stage()
     _, *members = await stage.asks(*(asking(name) for name in "abc"))

@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 from protos.explore.v1.ranking_pb2 import RankRequest, RankResponse
+from serving.call_policy import BreakerPolicy
 from serving.channels import RankingClient
+from serving.errors import DeadlineExceeded
 from serving.holder import Holder
 from serving.ranking import RankingServicer
 from serving.scorer import Scorer
@@ -32,6 +34,21 @@ async def test_over_the_wire_a_shared_answer_is_that_of_a_call_alone() -> None:
     for mine, theirs in zip(alone, shared, strict=True):
         same_answer(mine, theirs)
     assert (snapshot["batched"], snapshot["batches"], snapshot["calls"]) == (20, 2, 22)  # of 16 users, and of 4
+
+
+async def test_an_endpoint_that_lets_a_shared_call_run_out_of_time_is_blamed_for_it() -> None:
+    """The callers' time ends with the call's. If the last of them took the call along, nobody would know that it was late."""
+    replica = Replica(hang)
+    policy = BATCHING.model_copy(update={"breaker": BreakerPolicy(failures_in_a_row=3)})
+    async with running(replica) as address, connected(address, policy) as connection:
+        client = RankingClient(connection, "rank")
+        for _ in range(3):
+            asked = (client.rank(asking(name), 0.05) for name in "abc")
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert all(isinstance(answer, DeadlineExceeded) for answer in answers)
+        async with asyncio.timeout(TIMEOUT_S):
+            while "1 of 1 endpoints open" not in connection.replicas.trouble():  # the last word on a call is gRPC's
+                await settle()
 
 
 async def test_a_shared_call_is_cancelled_on_the_wire_when_all_its_callers_have_gone() -> None:
