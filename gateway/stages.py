@@ -123,12 +123,20 @@ class RankingStage:
         try:
             ranked = await self._client.rank(ask, call.budget.share(self._plan.share))
         except CallError as error:
-            call.trace.degrade(stage, reason_of(error), f"{error}; the order of the stage before was kept")
-            call.trace.cut(stage, standing, keep)
-            return standing.first(keep)
+            return self._lost(standing, call, reason_of(error), str(error))
+        if len(ranked.row_M) == 0:
+            return self._lost(
+                standing, call, Reason.ERROR, f"{stage} scored none of {len(standing.candidates)} candidates"
+            )
         after = standing.after(ranked)
         call.trace.place(stage, standing, after, keep)
         return after.first(keep)
+
+    def _lost(self, standing: Standing, call: Call, reason: Reason, why: str) -> Standing:
+        stage, keep = self._client.stage, self._plan.keep
+        call.trace.degrade(stage, reason, f"{why}; the order of the stage before was kept")
+        call.trace.cut(stage, standing, keep)
+        return standing.first(keep)
 
 
 def reason_of(error: CallError) -> Reason:

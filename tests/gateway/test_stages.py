@@ -107,6 +107,17 @@ async def test_debug_changes_nothing_but_what_is_known(rank: RankingStage) -> No
     assert call.trace.dropped == {100: "rank: rank 3 of 3, kept 2", 101: "rank: could not be scored"}
 
 
+async def test_a_stage_that_scores_nothing_leaves_the_order_as_it_is_and_is_named(rank: RankingStage) -> None:
+    """An empty page with nothing said would look like the end of the feed."""
+    call, unknown = _call(debug=True), candidates([4.0, 3.0, 2.0, 1.0])
+    unknown.media_id_N[:] = 101
+    after = await rank.narrow(Standing.unranked(unknown), call)
+    assert len(after.candidates) == 2
+    (degraded,) = call.trace.degradations
+    assert (degraded.stage, degraded.reason) == ("rank", Reason.ERROR)
+    assert degraded.detail == "rank scored none of 4 candidates; the order of the stage before was kept"
+
+
 async def test_a_stage_without_candidates_is_not_called(rank: RankingStage) -> None:
     call = _call()
     assert len((await rank.narrow(Standing.unranked(candidates([])), call)).candidates) == 0
