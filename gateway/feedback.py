@@ -36,6 +36,8 @@ from serving.errors import InvalidArgument, NotReady, Overloaded, Unavailable
 
 IN_FLIGHT = 8  # messages of one stream that are being stored at a time: they share fsyncs, and hold up to 16 MB each
 
+DELETIONS = 4  # that work at a time; those that wait for the end of pages are as many as there are
+
 T = TypeVar("T")
 ForgetLogged = Callable[[str], Awaitable[int]]
 
@@ -63,6 +65,7 @@ class FeedbackServicer(FeedbackServiceServicer):
         """`forget_logged` removes a user's rows from the funnel log and returns how many there were; `page_s`: the longest that any
         gateway makes a page for."""
         self._journal, self._clocks, self._forget_logged, self._page_s = journal, clocks, forget_logged, page_s
+        self._deleting = asyncio.Semaphore(DELETIONS)
 
     async def LogEvents(
         self, request: LogEventsRequest, context: grpc.aio.ServicerContext[LogEventsRequest, LogEventsResponse]
@@ -102,15 +105,17 @@ class FeedbackServicer(FeedbackServiceServicer):
             found = ", ".join(f"{count} {name}" for name, count in removed.items()) or "nothing"
             return await _stored(work, f"removed so far: {found}; call again to remove the rest", where)
 
-        state = await step(self._journal.forget(user))
-        removed |= {"state_fields": state.state_fields, "event_ids": state.event_ids, "exposures": state.exposures}
-        removed["archived_events"] = await step(self._journal.forget_archived(user))
+        async with self._deleting:
+            state = await step(self._journal.forget(user))
+            removed |= {"state_fields": state.state_fields, "event_ids": state.event_ids, "exposures": state.exposures}
+            removed["archived_events"] = await step(self._journal.forget_archived(user))
         await asyncio.sleep(self._page_s)
-        late = await step(self._journal.forget(user))
-        removed["state_fields"] += late.state_fields
-        removed["event_ids"] += late.event_ids
-        removed["exposures"] += late.exposures
-        removed["funnel_rows"] = await step(self._forget_logged(user), "funnel_log")
+        async with self._deleting:
+            late = await step(self._journal.forget(user))
+            removed["state_fields"] += late.state_fields
+            removed["event_ids"] += late.event_ids
+            removed["exposures"] += late.exposures
+            removed["funnel_rows"] = await step(self._forget_logged(user), "funnel_log")
         return DeleteUserResponse(**removed)
 
     async def _answer(self, place: int, request: StreamEventsRequest | InvalidArgument) -> StreamEventsResponse:

@@ -57,7 +57,11 @@ class Priority(Enum):
 
 
 class Calls:
-    """What a service knows of its calls that admission does not; this one knows nothing. Both must be quick and must not raise."""
+    """What a service knows of its calls that admission does not; this one knows nothing. All must be quick and must not raise."""
+
+    def passes_by(self, method: str) -> bool:
+        """By the full method name: whether calls take no place behind the door, as they wait for more than they work."""
+        return False
 
     def priority(self, method: str, data: bytes) -> Priority:
         """By the full method name and the request's bytes: which calls go first when not all can."""

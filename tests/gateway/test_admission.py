@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.admission import GET_FEED, GatewayCalls
+from gateway.admission import DELETE_USER, GET_FEED, GatewayCalls
+from protos.explore.v1 import feed_pb2, feedback_pb2
 from protos.explore.v1.feed_pb2 import Degradation, GetFeedRequest, GetFeedResponse
 from protos.explore.v1.feedback_pb2 import LogEventsResponse
 from serving.admission import Priority
@@ -25,6 +26,14 @@ LOG_EVENTS = "/explore.v1.FeedbackService/LogEvents"
 )
 def test_later_pages_stand_back(method: str, request_bytes: bytes, expected: Priority) -> None:
     assert GatewayCalls().priority(method, request_bytes) is expected
+
+
+def test_only_deletions_take_no_place_behind_the_door() -> None:
+    names = {
+        each.full_name: each for file in (feed_pb2, feedback_pb2) for each in file.DESCRIPTOR.services_by_name.values()
+    }
+    methods = [f"/{name}/{method.name}" for name, service in names.items() for method in service.methods]
+    assert [method for method in methods if GatewayCalls().passes_by(method)] == [DELETE_USER]
 
 
 @pytest.mark.parametrize(

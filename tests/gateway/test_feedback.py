@@ -17,7 +17,7 @@ from features.event_archive import shard_of, stream_key
 from features.event_journal import EventJournal
 from features.exposures import Exposure
 from features.user_state import UserStateStore, user_key
-from gateway.feedback import Clocks, FeedbackServicer, nothing_logged
+from gateway.feedback import DELETIONS, Clocks, FeedbackServicer, nothing_logged
 from protos.explore.v1 import feedback_pb2
 from protos.explore.v1.feedback_pb2 import (
     Action,
@@ -256,6 +256,25 @@ async def test_a_page_that_was_being_made_of_a_deleted_user_leaves_nothing_behin
     await UserStateStore(durable_valkey).remember(page)
     assert (await deletion).exposures == 1
     assert await durable_valkey.keys(user_key("42") + "*") == []
+
+
+async def test_so_many_deletions_work_at_a_time_and_all_may_wait(durable_valkey: Valkey) -> None:
+    working, most, gate = 0, 0, asyncio.Event()
+
+    async def forget_logged(user_id: str) -> int:
+        nonlocal working, most
+        working, most = working + 1, max(most, working + 1)
+        if working == DELETIONS:
+            gate.set()
+        await gate.wait()
+        await asyncio.sleep(0)
+        working -= 1
+        return 1
+
+    servicer = _servicer(durable_valkey, forget_logged=forget_logged)
+    users = [f"user-{number}" for number in range(3 * DELETIONS)]
+    done = await asyncio.gather(*(servicer.DeleteUser(DeleteUserRequest(user_id=user), CONTEXT) for user in users))
+    assert ([each.funnel_rows for each in done], most) == ([1] * len(users), DELETIONS)
 
 
 async def test_a_deletion_that_fails_half_way_says_so_and_a_repeat_finishes(durable_valkey: Valkey) -> None:

@@ -289,6 +289,23 @@ async def test_a_call_that_comes_too_late_is_answered_without_work() -> None:
     assert (await failure_of(Expired("too late"))).code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+async def test_calls_that_pass_by_take_no_place() -> None:
+    class Waiting(Calls):
+        def passes_by(self, method: str) -> bool:
+            return method == METHOD
+
+    async def answer(request: bytes, context: Any) -> bytes:
+        return b"answered"
+
+    full = Door(RANKING, ConcurrencyLimit(Bounds(floor=1, ceiling=1)), Queue(length=0), NoTelemetry())
+    wrap = AdmissionInterceptor({RANKING: full}, Waiting()).wrap
+    handler = grpc.unary_unary_rpc_method_handler(answer)
+    async with full.pass_through(Priority.HIGH, None):
+        assert await wrap(handler, METHOD).unary_unary(b"", Late()) == b"answered"
+        with pytest.raises(Expired):
+            await wrap(handler, METHOD + "Other").unary_unary(b"", Late())
+
+
 @pytest.mark.parametrize("make", [lambda: InvalidArgument("keep", "is 0"), KeyError])
 async def test_a_refused_request_is_forgotten_without_the_garbage_collector(
     make: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch
