@@ -197,7 +197,7 @@ class Gateway:
         files = FunnelFiles(
             FilesConfig(config.funnel_log, config.funnel_log_mb * 1_000_000, config.funnel_log_requests)
         )
-        funnel_pass = FunnelPass(config.funnel, self._rankers, config.funnel_log_deadline_s)
+        funnel_pass = FunnelPass(config.funnel, self._rankers, config.funnel_log_deadline_s, config.deadline_s)
         log = FunnelLog(files, funnel_pass, config.funnel_log_share, config.funnel_log_roll_s)
         self._telemetry.watch(log.readings)
         return log

@@ -37,8 +37,12 @@ class Judged:
 class FunnelPass:
     """Asks prerank, rank and rerank; the last one for its features too, which are all there are."""
 
-    def __init__(self, funnel: Funnel, clients: Mapping[Stage, RankingClient], deadline_s: float) -> None:
+    def __init__(
+        self, funnel: Funnel, clients: Mapping[Stage, RankingClient], deadline_s: float, page_deadline_s: float
+    ) -> None:
         self._clients, self._deadline_s = clients, deadline_s
+        # Calls share the way to a stage with those of pages, so a lost one must not stand in it for longer than theirs.
+        self._call_s = {stage: funnel.plan_of(stage).share * page_deadline_s for stage in Stage}
         self._history = {stage: funnel.plan_of(stage).history for stage in Stage}
         self._part = {
             Stage.PRERANK: funnel.retrieval.keep,
@@ -47,7 +51,10 @@ class FunnelPass:
         }
 
     async def judge(self, call: Call, candidates: CandidateColumns) -> dict[Stage, Judged]:
-        """Every stage on every candidate, within a deadline of its own. Raises CallError if a stage is lost."""
+        """Every stage on every candidate, within a deadline of its own; one call has the time of a page's.
+
+        Raises CallError if a stage is lost.
+        """
         budget, judged = Budget(self._deadline_s), dict[Stage, Judged]()
         for stage in Stage:
             answers: list[tuple[int, Ranked]] = []
@@ -66,7 +73,7 @@ class FunnelPass:
             bundle_version=call.bundle_version,
             with_features=stage is Stage.RERANK,
         )
-        return await self._clients[stage].rank(ask, budget.remaining())
+        return await self._clients[stage].rank(ask, min(budget.remaining(), self._call_s[stage]))
 
 
 def _parts(candidates: CandidateColumns, size: int) -> Iterator[tuple[int, CandidateColumns]]:

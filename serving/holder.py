@@ -70,6 +70,10 @@ class Holder(Generic[T]):
             self._pinned_at_s[version] = self._clock()
         return found
 
+    def peek(self, version: str) -> Held[T] | None:
+        """What is held of a version, for those who look and answer nothing from it: nothing is pinned by that."""
+        return self._held.get(version)
+
     def pin(self, versions: Iterable[str]) -> None:
         """Somebody is going to ask for these; those that are not held are passed over."""
         now_s = self._clock()

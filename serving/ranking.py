@@ -76,10 +76,11 @@ class RankingServicer(ranking_pb2_grpc.RankingServiceServicer):
     def _weights(self, held: Held[Scorer], batch: RankBatch) -> Weights:
         """The tables as a matrix. Tasks that this bundle does not predict count as 0: an arm may be ahead of a bundle."""
         tasks = held.value.tasks
-        for task in {task for table in batch.weights for task in table}.difference(tasks) if tasks else ():
+        for name in {task for table in batch.weights for task in table}.difference(tasks) if tasks else ():
+            task = name[:_TASK_CHARS]
             if len(self._unknown_tasks) < _MOST_TOLD and (held.version, task) not in self._unknown_tasks:
                 self._unknown_tasks.add((held.version, task))
-                extra = {"task": task[:_TASK_CHARS], "version": held.version}
+                extra = {"task": task, "version": held.version}
                 _log.warning("weight for a task that is not predicted", extra=extra)
         rows = [[table.get(task, 0.0) for task in tasks] for table in batch.weights]
         return np.array(rows, np.float64).reshape(len(rows), len(tasks))

@@ -41,6 +41,7 @@ from serving.tracing import Tracer
 # Lets the keepalive of our channels pass (serving/channels.py): gRPC's default of minutes ends connections with "too many pings".
 MIN_PING_MS = 5_000
 
+_FOR_EVER = 2**31 - 1  # what gRPC takes a time in milliseconds for that has no end
 _log = logging.getLogger(__name__)
 
 
@@ -178,6 +179,6 @@ def _options(config: ServiceConfig) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", config.max_message_bytes),
         ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.max_connection_age_ms", round(config.connection_age_s * 1000)),
-        ("grpc.max_connection_age_grace_ms", round(config.connection_grace_s * 1000)),
+        ("grpc.max_connection_age_ms", min(round(config.connection_age_s * 1000), _FOR_EVER)),
+        ("grpc.max_connection_age_grace_ms", min(round(config.connection_grace_s * 1000), _FOR_EVER)),
     ]

@@ -69,5 +69,7 @@ class Choice:
 
     def _misfits(self, experiments: Experiments) -> list[str]:
         versions = self._pipelines.versions()  # current first; none before the first bundle is loaded
-        held = {version: self._pipelines.held(version).value.terms for version in versions}
+        # Looked at, not asked for: this happens with every question for the status, and must not keep old bundles in memory.
+        looked = {version: self._pipelines.peek(version) for version in versions}
+        held = {version: each.value.terms for version, each in looked.items() if each is not None}
         return list(misfits(experiments, held, versions[0])) if versions else []

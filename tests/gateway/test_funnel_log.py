@@ -29,7 +29,7 @@ async def logging_to(
     """A log on real stages; closed at the end."""
     async with stages(**other) as clients:
         files = FunnelFiles(FilesConfig(directory, 10**9, requests))
-        log = FunnelLog(files, FunnelPass(FUNNEL, clients, 5), share, roll_s)
+        log = FunnelLog(files, FunnelPass(FUNNEL, clients, 5, 10), share, roll_s)
         try:
             yield log
         finally:

@@ -18,6 +18,7 @@ from serving.wire import encode_rank_response
 from tests.gateway.feeds import candidates
 from tests.gateway.funnels import FUNNEL, UNKNOWN, MediaScorer, call, stages
 from tests.serving.doubles import answering, raising
+from tests.serving.replicas import hang
 
 NAN = float("nan")
 
@@ -30,7 +31,7 @@ def _sourced(of: Call) -> CandidateColumns:
 async def test_every_stage_judges_every_candidate_in_the_order_of_retrieval() -> None:
     asked = call()
     async with stages() as clients:
-        judged = await FunnelPass(FUNNEL, clients, 5).judge(asked, _sourced(asked))
+        judged = await FunnelPass(FUNNEL, clients, 5, 10).judge(asked, _sourced(asked))
     assert list(judged) == list(Stage)
     np.testing.assert_array_equal(judged[Stage.PRERANK].score_N, np.array([0.5, 0.4, NAN, 0.2, 0.1], np.float32))
     for stage in (Stage.RANK, Stage.RERANK):
@@ -47,7 +48,7 @@ async def test_no_call_is_larger_than_one_of_a_page() -> None:
     scorers = {stage: MediaScorer() for stage in Stage}
     asked = call()
     async with stages(**{stage.value: scorer for stage, scorer in scorers.items()}) as clients:
-        await FunnelPass(FUNNEL, clients, 5).judge(asked, _sourced(asked))
+        await FunnelPass(FUNNEL, clients, 5, 10).judge(asked, _sourced(asked))
     assert {stage: scorer.batches for stage, scorer in scorers.items()} == {
         Stage.PRERANK: [5],
         Stage.RANK: [3, 2],
@@ -59,7 +60,7 @@ async def test_candidates_that_no_model_knows_have_no_scores() -> None:
     unknown = candidates([1.0])
     unknown.media_id_N[:] = UNKNOWN
     async with stages() as clients:
-        judged = await FunnelPass(FUNNEL, clients, 5).judge(call(), unknown)
+        judged = await FunnelPass(FUNNEL, clients, 5, 10).judge(call(), unknown)
     assert np.isnan(judged[Stage.RERANK].score_N).tolist() == [True]
     assert judged[Stage.RERANK].probability_NT.shape == (1, 1)
 
@@ -68,21 +69,30 @@ async def test_a_lost_stage_ends_the_pass() -> None:
     asked = call()
     async with stages(rank=raising(ValueError("broken"))) as clients:
         with pytest.raises(StageFailed, match="rank"):
-            await FunnelPass(FUNNEL, clients, 5).judge(asked, _sourced(asked))
+            await FunnelPass(FUNNEL, clients, 5, 10).judge(asked, _sourced(asked))
 
 
 async def test_the_pass_has_a_deadline_of_its_own() -> None:
     asked = call()
     async with stages() as clients:
         with pytest.raises(DeadlineExceeded, match="prerank"):
-            await FunnelPass(FUNNEL, clients, 0).judge(asked, _sourced(asked))
+            await FunnelPass(FUNNEL, clients, 0, 10).judge(asked, _sourced(asked))
+
+
+async def test_a_call_of_the_pass_stands_in_the_way_of_pages_for_no_longer_than_one_of_theirs() -> None:
+    asked = call()
+    async with stages(prerank=answering(hang)) as clients:
+        with pytest.raises(
+            DeadlineExceeded, match=f"prerank did not answer within {FUNNEL.prerank.share * 100:.0f} ms"
+        ):
+            await FunnelPass(FUNNEL, clients, 60, 0.1).judge(asked, _sourced(asked))
 
 
 async def test_another_bundle_than_that_of_the_page_is_not_asked() -> None:
     async with stages() as clients:
         other = Call(**{**vars(call()), "bundle_version": "v2"})
         with pytest.raises(BundleNotHeld, match="v2"):
-            await FunnelPass(FUNNEL, clients, 5).judge(other, _sourced(other))
+            await FunnelPass(FUNNEL, clients, 5, 10).judge(other, _sourced(other))
 
 
 async def test_answers_that_do_not_fit_together_are_refused() -> None:
@@ -99,4 +109,4 @@ async def test_answers_that_do_not_fit_together_are_refused() -> None:
 
     async with stages(rank=answering(answer)) as clients:
         with pytest.raises(StageContractViolation, match="rank broke its contract: tasks or features differ"):
-            await FunnelPass(FUNNEL, clients, 5).judge(asked, _sourced(asked))
+            await FunnelPass(FUNNEL, clients, 5, 10).judge(asked, _sourced(asked))

@@ -31,6 +31,14 @@ def holder(clock: FakeClock) -> Holder[str]:
     return holder
 
 
+def test_looking_at_a_version_pins_nothing(holder: Holder[str], clock: FakeClock) -> None:
+    assert holder.peek("v1") == Held("v1", "V1")
+    assert holder.peek("v0") is None
+    assert holder.put("v3", "V3") == [Held("v1", "V1")]
+    holder.held("v2")  # asked for, it stays
+    assert holder.put("v4", "V4") == []
+
+
 def test_nothing_is_held_at_first() -> None:
     for version in ("", "v1"):
         with pytest.raises(NotReady):

@@ -125,6 +125,7 @@ async def test_what_callers_call_their_tasks_fills_neither_memory_nor_log(caplog
     await rank(service, request)
     told = [vars(record)["task"] for record in caplog.records if record.levelno == logging.WARNING]
     assert (len(told), max(len(task) for task in told)) == (100, 64)
+    assert max(len(task) for _, task in service._unknown_tasks) == 64
 
 
 async def test_task_without_a_weight_counts_nothing() -> None:

@@ -248,6 +248,12 @@ async def test_clients_connect_anew_after_a_while_and_no_call_fails() -> None:
                 await asyncio.gather(*(client.rank(RankRequest(), 10.0) for _ in range(4)))
 
 
+async def test_a_connection_may_last_for_ever() -> None:
+    """A second count that gRPC's milliseconds cannot hold means no end, and is no reason to fail."""
+    async with running(connection_age_s=1e9, connection_grace_s=1e12) as (server, _):
+        await server.ready.wait()
+
+
 async def test_service_without_anything_to_load_is_ready() -> None:
     server = ServerHandle(config(), Service(("explore.v1.Nothing",), lambda _: None), NoTelemetry())
     await server.start()

@@ -162,3 +162,14 @@ async def test_before_the_first_bundle_there_is_nothing_to_choose(file: Path) ->
     assert choice.note() == ""
     with pytest.raises(NotReady):
         choice.choose("42")
+
+
+async def test_asking_whether_the_file_fits_keeps_no_old_bundle(make: Make, file: Path) -> None:
+    """The status asks again and again; a bundle that only it looked at would never leave memory."""
+    file.write_text(GROWTH)
+    pipelines = Holder[Pipeline](pin_s=1e9)
+    for version in ("v1", "v2", "v3", "v4"):
+        pipelines.put(version, make(version, "growth"))
+        choice = Choice(pipelines, file)
+        assert choice.note() == ""
+    assert pipelines.versions() == ["v4", "v3"]
