@@ -13,12 +13,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundles.disk import swap_file
 from bundles.store import BundleStore
 from cli.errors import CommandError
+
+_POINTER = "CURRENT"  # lies among the data sets, so none may be called so
+_NAME = re.compile(rf"(?!{_POINTER}$)[A-Za-z0-9_][A-Za-z0-9_.-]{{0,99}}")
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,27 @@ class Workspace:
         """The funnel log."""
         return self.home / "funnel"
 
+    @property
+    def datasets(self) -> Path:
+        """What holds the data sets."""
+        return self.home / "data"
+
     def dataset(self, name: str) -> Path:
-        return self.home / "data" / name
+        """Where the data set of that name lies, if there is one.
+
+        Raises CommandError for what is no name: as a path it would lead to something else, which writing a data set deletes.
+        """
+        if not _NAME.fullmatch(name) and not self._holds(name):
+            raise CommandError(
+                f"{name!r} is no name of a data set",
+                f"it has up to 100 letters, digits, _, . and -, begins with no . or -, and is not {_POINTER}; a directory with "
+                f"another name can be used by a link in {self.datasets}",
+            )
+        return self.datasets / name
+
+    def _holds(self, name: str) -> bool:
+        """Whether an entry has this name. One of an earlier release may have any: bundles know it by that."""
+        return name != _POINTER and self.datasets.is_dir() and name in {entry.name for entry in self.datasets.iterdir()}
 
     def held_dataset(self, name: str) -> Path:
         """The data set of that name. Raises CommandError if it is not there."""
@@ -70,7 +93,7 @@ class Workspace:
         Raises CommandError if that name means another data set here.
         """
         place = data.absolute()
-        if place.name != ".." and place.parent.resolve() == self.dataset("").resolve():
+        if place.name != ".." and place.parent.resolve() == self.datasets.resolve():
             return place.name
         root = data.resolve()
         entry = self.dataset(root.name)
@@ -93,7 +116,7 @@ class Workspace:
         if fresh:
             entry.parent.mkdir(parents=True, exist_ok=True)
             entry.symlink_to(data.resolve(), target_is_directory=True)
-        if not (entry.parent / "CURRENT").exists():
+        if not (self.datasets / _POINTER).exists():
             self.use_dataset(name)
         return fresh
 
@@ -117,16 +140,16 @@ class Workspace:
 
     def use_dataset(self, name: str) -> None:
         """Makes `name` the data set that `train` and `eval` take when none is named."""
-        pointer = self.home / "data" / "CURRENT"
+        pointer = self.datasets / _POINTER
         pointer.parent.mkdir(parents=True, exist_ok=True)
         swap_file(pointer, name + "\n")
 
     def current_dataset(self) -> Path:
         """The data set in use. Raises CommandError if there is none."""
-        pointer = self.home / "data" / "CURRENT"
+        pointer = self.datasets / _POINTER
         if not pointer.exists():
             raise CommandError(
-                f"no data set in {self.home / 'data'}",
+                f"no data set in {self.datasets}",
                 "run `explore simulate` for the synthetic one, or `explore import kuairand DIR`",
             )
         return self.dataset(pointer.read_text(encoding="utf-8").strip())

@@ -82,20 +82,21 @@ def merge(
     from training.datasets.merge import with_events
 
     workspace: Workspace = context.obj
+    target = workspace.dataset(name)
     if not replace:
-        _refuse_loss(workspace.dataset(name))
+        _refuse_loss(target)
     source = data or workspace.current_dataset()
     before = load(source)
     merged = with_events(before, exported_events(directory))
-    here = source.resolve() == workspace.dataset(source.name).resolve()  # else nobody knows what its name means
+    here = source.resolve() == (workspace.datasets / source.name).resolve()  # else nobody knows what its name means
     made_from = (*before.made_from, Origin(source.name, mark(source))) if here else ()
     merged = dataclasses.replace(merged, created_by=_MERGE, made_from=made_from)
-    written = write(merged, workspace.dataset(name))
+    written = write(merged, target)
     workspace.use_dataset(name)
     for note in merged.warnings[len(before.warnings) :]:
         typer.echo(note, err=True)
     Console().print(
-        f"data set {name!r} in {workspace.dataset(name)}: {len(written.events) - len(before.events):,} events and "
+        f"data set {name!r} in {target}: {len(written.events) - len(before.events):,} events and "
         f"{len(written.users) - len(before.users):,} users more; now in use"
     )
 

@@ -76,6 +76,41 @@ def test_a_data_set_that_is_gone_is_named_with_its_place(tmp_path: Path) -> None
         workspace.held_dataset("mylog")
 
 
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "/x", "-x", ".x", "a b", "x\n", "a\0b", "CURRENT", "x" * 101]
+)
+def test_what_is_no_name_leads_nowhere(name: str, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.use_dataset("simulated")
+    with pytest.raises(CommandError, match=r"is no name of a data set\n.*letters"):
+        workspace.dataset(name)
+
+
+@pytest.mark.parametrize("name", ["x", "2026", "_x", "my-log.2026_1", "CURRENTLY", "x" * 100])
+def test_a_name_leads_to_an_entry_among_the_data_sets(name: str, tmp_path: Path) -> None:
+    assert Workspace(tmp_path).dataset(name) == tmp_path / "data" / name
+
+
+def test_a_data_set_of_an_earlier_release_keeps_a_name_that_would_be_refused_now(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    old = tmp_path / "data" / "my log"
+    old.mkdir(parents=True)
+    workspace.use_dataset("my log")
+    assert workspace.held_dataset("my log") == workspace.current_dataset() == old
+    assert workspace.dataset_name(old) == "my log"
+
+
+def test_a_directory_whose_name_is_none_is_refused_until_a_link_names_it(tmp_path: Path) -> None:
+    workspace, brought = Workspace(tmp_path / "home"), tmp_path / "my log"
+    brought.mkdir()
+    with pytest.raises(CommandError, match="by a link"):
+        workspace.register(brought)
+    workspace.datasets.mkdir(parents=True)
+    (workspace.datasets / "mylog").symlink_to(brought)
+    assert not workspace.register(workspace.datasets / "mylog")
+    assert workspace.current_dataset() == workspace.dataset("mylog")
+
+
 def test_users_of_two_data_sets_do_not_share_state(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert workspace.user_state("a") != workspace.user_state("b")
