@@ -10,7 +10,12 @@ import typer
 from rich.console import Console
 
 from cli.progress import steps
+from cli.replacing import KUAIRAND, SIMULATE, refuse_loss
 from cli.workspace import Workspace
+
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Give up the data set of that name, even if this command did not make it.")
+]
 
 
 class WorldSize(StrEnum):
@@ -33,22 +38,29 @@ def simulate(
     size: Annotated[WorldSize, typer.Option(help="default: 20 k users, 100 k media, 3 M events.")] = WorldSize.DEFAULT,
     seed: Annotated[int | None, typer.Option(help="Another world; the default one is always the same.", min=0)] = None,
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "simulated",
+    replace: Replace = False,
 ) -> None:
     """Make a data set from a synthetic world whose true tastes are known."""
-    make_simulated(context.obj, size, seed, name)
+    make_simulated(context.obj, size, seed, name, replace)
 
 
-def make_simulated(workspace: Workspace, size: WorldSize, seed: int | None, name: str) -> None:
-    """Writes the data set and makes it the one in use."""
-    from dataclasses import replace
+def make_simulated(workspace: Workspace, size: WorldSize, seed: int | None, name: str, replace: bool = False) -> None:
+    """Writes the data set and makes it the one in use.
+
+    Raises CommandError if one of that name is there that another command made, unless it is to be replaced.
+    """
+    import dataclasses
 
     from training.datasets import simulate as world
 
+    target = workspace.dataset(name)
+    if not replace:
+        refuse_loss(target, SIMULATE)
     config = world.default() if size is WorldSize.DEFAULT else world.tiny()
     if seed is not None:
-        config = replace(config, seed=seed)
+        config = dataclasses.replace(config, seed=seed)
     with steps() as progress, progress.step("simulating the world") as report:
-        dataset = world.simulate(config, workspace.dataset(name), report)
+        dataset = world.simulate(config, target, report)
     workspace.use_dataset(name)
     _say(workspace, name, len(dataset.users), len(dataset.media), len(dataset.events))
 
@@ -57,13 +69,17 @@ def kuairand(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(help="Folder of KuaiRand-Pure's CSV files, plain or .gz.")],
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "kuairand",
+    replace: Replace = False,
 ) -> None:
     """Import KuaiRand-Pure: real users, real videos."""
     from training.datasets.kuairand import import_kuairand
 
     workspace: Workspace = context.obj
+    target = workspace.dataset(name)
+    if not replace:
+        refuse_loss(target, KUAIRAND)
     with steps() as progress, progress.step("importing KuaiRand") as report:
-        dataset = import_kuairand(directory, workspace.dataset(name), report)
+        dataset = import_kuairand(directory, target, report)
     workspace.use_dataset(name)
     _say(workspace, name, len(dataset.users), len(dataset.media), len(dataset.events))
 

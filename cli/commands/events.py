@@ -15,6 +15,7 @@ from cli.commands.feed import running_gateway
 from cli.errors import CommandError
 from cli.gateway_access import Address, Authority, Gateway, KeyFile
 from cli.progress import steps
+from cli.replacing import MERGE, refuse_loss
 from cli.stack import RunningStack
 from cli.valkey_access import open_valkey
 from cli.workspace import Workspace
@@ -22,7 +23,6 @@ from protos.explore.v1.feedback_pb2 import DeleteUserRequest, DeleteUserResponse
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
 
 _DELETE_TIMEOUT_S = 120.0  # all files of the funnel log may have to be written anew
-_MERGE = "explore events merge"  # what dataset.json of a merged data set says that it was made by
 _Directories = list[Path]
 _NONE: _Directories = []
 
@@ -84,13 +84,13 @@ def merge(
     workspace: Workspace = context.obj
     target = workspace.dataset(name)
     if not replace:
-        _refuse_loss(target)
+        refuse_loss(target, MERGE)
     source = data or workspace.current_dataset()
     before = load(source)
     merged = with_events(before, exported_events(directory))
     here = source.resolve() == (workspace.datasets / source.name).resolve()  # else nobody knows what its name means
     made_from = (*before.made_from, Origin(source.name, mark(source))) if here else ()
-    merged = dataclasses.replace(merged, created_by=_MERGE, made_from=made_from)
+    merged = dataclasses.replace(merged, created_by=MERGE, made_from=made_from)
     written = write(merged, target)
     workspace.use_dataset(name)
     for note in merged.warnings[len(before.warnings) :]:
@@ -98,25 +98,6 @@ def merge(
     Console().print(
         f"data set {name!r} in {target}: {len(written.events) - len(before.events):,} events and "
         f"{len(written.users) - len(before.users):,} users more; now in use"
-    )
-
-
-def _refuse_loss(place: Path) -> None:
-    """Raises CommandError if a merge into `place` would delete what no merge could make again."""
-    from training.datasets.contract import INFO_FILE, TRUTH_DIR
-    from training.datasets.load import read_info
-
-    if not place.exists():
-        return
-    if (place / TRUTH_DIR).exists():
-        loss = "its ground truth would be lost"
-    elif read_info(place / INFO_FILE).get("created_by") != _MERGE:
-        loss = f"it does not say that `{_MERGE}` made it"
-    else:
-        return
-    raise CommandError(
-        f"data set {place.name!r} is there already, in {place}, and {loss}",
-        "choose another --name, or give it up with --replace",
     )
 
 
