@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 NON_RECOMMENDABLE_THRESHOLD = 0.2  # default: media whose score is above it are not recommended
+
+# What media without a score get. "auto" allows them where no media item at all has one (no model is in use) and denies them where
+# others have one (the model has not looked at these yet).
+MissingScore = Literal["auto", "allow", "deny"]
 
 
 def recommendable(score_X: NDArray[np.floating], threshold: float, allow_missing: bool) -> NDArray[np.bool_]:
@@ -17,3 +23,8 @@ def recommendable(score_X: NDArray[np.floating], threshold: float, allow_missing
 def has_scores(score_M: NDArray[np.floating]) -> bool:
     """Whether any media item has a score: without an integrity model, a missing score says nothing about a media item."""
     return not bool(np.isnan(score_M).all())
+
+
+def allows_missing(missing: MissingScore, scored: bool) -> bool:
+    """Whether media without a score may be recommended. `scored`: whether any media item of the catalogue has one."""
+    return missing == "allow" or (missing == "auto" and not scored)

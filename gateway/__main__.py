@@ -148,7 +148,13 @@ class Gateway:
             # Once: what users do from now on has times of this clock, whatever bundle serves.
             self._log_end_ms = bundle.manifest.as_of_ms
         items = open_items(bundle)
-        popular = PopularMedia.from_items(items, config.non_recommendable_threshold, self._takedowns)
+        popular = PopularMedia.from_items(
+            items,
+            config.non_recommendable_threshold,
+            self._takedowns,
+            config.missing_integrity_score,
+            config.max_media_age_ms,
+        )
         return Pipeline(
             users=Users(self._store, config.state_timeout_s),
             sourcing=SourcingStage(config.funnel.retrieval, self._retrieval, popular),

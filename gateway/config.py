@@ -11,7 +11,7 @@ from features.context import HISTORY_LENGTH, LONG_HISTORY_LENGTH
 from features.counters import HOUR_MS
 from features.durability import Durability
 from features.event_archive import ARCHIVE_EVENTS
-from features.integrity import NON_RECOMMENDABLE_THRESHOLD
+from features.integrity import NON_RECOMMENDABLE_THRESHOLD, MissingScore
 from features.schema import Stage
 from features.user_state import EXPOSURE_MEMORY_S
 from gateway.clients_file import check_clients
@@ -111,8 +111,11 @@ class GatewayConfig(ServiceConfig):
         default=72.0, ge=0, le=24 * 3650
     )  # away so long, a user gets what was missed; 0: never
     missed_items: int = Field(default=3, ge=1)  # that stand on top of the page then, at most
-    non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)  # for the fallback page
-    takedown_file: Path | None = None  # for the fallback page too; looked at again whenever one is made
+    # What the fallback page may hold, by the settings of retrieval: told otherwise, it would show what sourcing does not.
+    non_recommendable_threshold: float = Field(default=NON_RECOMMENDABLE_THRESHOLD, ge=0, le=1)
+    missing_integrity_score: MissingScore = "auto"
+    max_media_age_hours: int | None = Field(default=None, ge=1)
+    takedown_file: Path | None = None  # looked at again whenever a fallback page is made
     funnel_log: Path | None = (
         None  # directory; what all stages think of all candidates of a sample of requests goes there
     )
@@ -169,6 +172,11 @@ class GatewayConfig(ServiceConfig):
     def missed_after_ms(self) -> int:
         """The shortest absence with a module, 0: none has one."""
         return round(self.missed_after_h * HOUR_MS)
+
+    @property
+    def max_media_age_ms(self) -> int | None:
+        """How old media of the fallback page may be."""
+        return None if self.max_media_age_hours is None else self.max_media_age_hours * HOUR_MS
 
     @model_validator(mode="after")
     def _page_fits(self) -> GatewayConfig:

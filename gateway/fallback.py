@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from features.actions import NEGATIVE_ACTIONS, POSITIVE_ACTIONS, Action
 from features.context import UserContexts
-from features.integrity import NON_RECOMMENDABLE_THRESHOLD, has_scores, recommendable
+from features.integrity import NON_RECOMMENDABLE_THRESHOLD, MissingScore, allows_missing, has_scores, recommendable
 from features.item_table import UNKNOWN_ROW, ItemTable
 from features.relations import NO_ACCOUNT, Relation
 from serving.columns import CandidateColumns
@@ -36,6 +36,7 @@ class PopularMedia:
     media_id_P: Int64
     author_id_P: Int64
     takedowns: WatchedFile[Takedowns] | None = None
+    max_age_ms: int | None = None  # older media are refused, by the time of the request
 
     @classmethod
     def from_items(
@@ -43,6 +44,8 @@ class PopularMedia:
         items: ItemTable,
         threshold: float = NON_RECOMMENDABLE_THRESHOLD,
         takedowns: WatchedFile[Takedowns] | None = None,
+        missing: MissingScore = "auto",
+        max_age_ms: int | None = None,
     ) -> PopularMedia:
         """Orders by recent positive actions per impression, smoothed to the base rate; leaves out what may not be recommended."""
         positive = [int(action) for action in sorted(POSITIVE_ACTIONS)]
@@ -50,18 +53,23 @@ class PopularMedia:
         prior = float(items.base_rate_A[positive].sum()) * _PRIOR_IMPRESSIONS
         rate_M = (done_M + prior) / (items.recent_counts_MA[:, Action.IMPRESSION] + _PRIOR_IMPRESSIONS)
         score_M = items.non_recommendable_M
-        allowed_M = recommendable(score_M, threshold, allow_missing=not has_scores(score_M))
+        allowed_M = recommendable(score_M, threshold, allows_missing(missing, has_scores(score_M)))
         # Which flags an installation allows is known to sourcing only, so none is allowed here.
         eligible_M = allowed_M & (items.policy_flags_M == 0) & (items.created_at_ms_M <= items.as_of_ms)
+        if max_age_ms is not None:  # what is too old when the log ends stays so
+            eligible_M &= items.created_at_ms_M >= items.as_of_ms - max_age_ms
         order = np.flatnonzero(eligible_M)[np.argsort(-rate_M[eligible_M], kind="stable")][:POPULAR_LENGTH]
-        return cls(items, items.media_id_M[order], items.account_id_U[items.author_row_M[order]], takedowns)
+        return cls(items, items.media_id_M[order], items.account_id_U[items.author_row_M[order]], takedowns, max_age_ms)
 
     def candidates(self, contexts: UserContexts, seen_S: Int64, count: int) -> CandidateColumns:
-        """The best `count` for one user, unscored: nothing seen or taken down, nothing of the user or of unwanted accounts."""
+        """The best `count` for one user, unscored: nothing seen, taken down or too old, nor of the user or of unwanted accounts."""
         refused_P = np.isin(self.media_id_P, seen_S) | np.isin(self.author_id_P, self._unwanted_accounts(contexts))
         if self.takedowns is not None:
             gone = self.takedowns.value()
             refused_P |= np.isin(self.media_id_P, gone.media_ids) | np.isin(self.author_id_P, gone.account_ids)
+        if self.max_age_ms is not None:
+            created_P = self.items.created_at_ms_M[self.items.rows(self.media_id_P)]
+            refused_P |= created_P < contexts.request_time_ms_B[0] - self.max_age_ms
         row_N = np.flatnonzero(~refused_P)[:count]
         return CandidateColumns(
             offsets=np.array([0, len(row_N)], dtype=np.int64),

@@ -8,12 +8,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from features.integrity import NON_RECOMMENDABLE_THRESHOLD
+from features.integrity import NON_RECOMMENDABLE_THRESHOLD, MissingScore
 from features.shards import MAX_SHARDS, Shard
 from retrieval_svc.eligibility import (
     BlockedAuthor,
     HiddenAuthor,
-    MissingScore,
     MutedAuthor,
     NotRecommendable,
     NotYetPublished,

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.integrity import recommendable
+from features.integrity import MissingScore, allows_missing, recommendable
 from retrieval_svc.audience import Audience
 from serving.ragged import Int64
 
 Bool = NDArray[np.bool_]
 ELIGIBLE = -1  # among the numbers of rules
-
-MissingScore = Literal["auto", "allow", "deny"]
 
 
 class Rule(Protocol):
@@ -61,11 +59,7 @@ class TooOld:
 
 @dataclass(frozen=True)
 class NotRecommendable:
-    """The integrity model objects: its score is above `threshold`, or there is none.
-
-    `missing`: what a media item without a score gets. "auto" allows it where the catalogue has no scores at all (no model is in
-    use) and denies it where other media have one (the model has not looked at this one yet).
-    """
+    """The integrity model objects: its score is above `threshold`, or there is none and `missing` does not allow that."""
 
     threshold: float
     missing: MissingScore = "auto"
@@ -73,9 +67,7 @@ class NotRecommendable:
 
     def rejects(self, audience: Audience, user_P: Int64, media_row_P: Int64) -> Bool:
         score_P = audience.catalogue.items.non_recommendable_M[media_row_P]
-        allow_missing = self.missing == "allow"
-        if self.missing == "auto":
-            allow_missing = not audience.catalogue.has_integrity_scores
+        allow_missing = allows_missing(self.missing, audience.catalogue.has_integrity_scores)
         return ~recommendable(score_P, self.threshold, allow_missing)
 
 

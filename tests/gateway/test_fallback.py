@@ -10,6 +10,7 @@ import pytest
 
 from features.actions import Action
 from features.context import UserContexts
+from features.integrity import MissingScore
 from features.relations import Relation
 from features.user_state import EMPTY, HISTORY_RECORD, Profile, UserState
 from gateway.fallback import PopularMedia
@@ -47,6 +48,26 @@ def test_a_missing_integrity_score_is_no_permission() -> None:
 
 def test_an_installation_without_integrity_model_still_has_popular_media() -> None:
     assert PopularMedia.from_items(_items([1, 9], [np.nan, np.nan])).media_id_P.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("missing", "some_have_one", "none_has_one"), [("auto", [1], [2, 1]), ("allow", [2, 1], [2, 1]), ("deny", [1], [])]
+)
+def test_a_missing_integrity_score_means_what_the_installation_says(
+    missing: MissingScore, some_have_one: list[int], none_has_one: list[int]
+) -> None:
+    some, none = _items([1, 9], [0, np.nan]), _items([1, 9], [np.nan, np.nan])
+    assert PopularMedia.from_items(some, missing=missing).media_id_P.tolist() == some_have_one
+    assert PopularMedia.from_items(none, missing=missing).media_id_P.tolist() == none_has_one
+
+
+def test_media_that_are_too_old_are_left_out_by_the_time_of_the_request() -> None:
+    items = _items([1, 9, 5], [0, 0, 0], [AS_OF_MS, AS_OF_MS - 10, AS_OF_MS - 11])
+    popular = PopularMedia.from_items(items, max_age_ms=10)
+    assert popular.media_id_P.tolist() == [2, 1]
+    later = EMPTY.context("42", AS_OF_MS + 1, "explore")
+    assert popular.candidates(_user(), NOTHING_SEEN, 3).media_id_N.tolist() == [2, 1]
+    assert popular.candidates(later, NOTHING_SEEN, 3).media_id_N.tolist() == [1]
 
 
 def test_media_that_are_not_published_yet_are_left_out() -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import numpy as np
 import pytest
 from valkey.asyncio import Valkey
 
+from bundles import layout
 from bundles.store import BundleStore
 from features.actions import Action
 from features.durability import DurableWrites
@@ -27,14 +29,14 @@ from protos.explore.v1.feedback_pb2 import LogEventsRequest
 from protos.explore.v1.feedback_pb2_grpc import FeedbackServiceStub
 from protos.explore.v1.status_pb2 import GetStatusRequest, GetStatusResponse
 from protos.explore.v1.status_pb2_grpc import StatusServiceStub
-from serving.config import ServiceConfig
+from serving.config import ServiceConfig, load
 from serving.errors import BundleNotHeld, BundleRefused, ConfigError
 from serving.server import ServerHandle
 from serving.telemetry import NoTelemetry
 from serving.testing import serve
 from tests.gateway.feedbacks import event
 from tests.retrieval_svc.published import publish
-from tests.retrieval_svc.worlds import NOW
+from tests.retrieval_svc.worlds import NOW, hand_made
 from tests.serving.doubles import raising
 
 STAGES = ("retrieval", "prerank", "rank", "rerank")
@@ -200,3 +202,26 @@ async def test_without_a_bundle_there_is_no_data_clock_and_events_are_to_be_sent
 async def test_a_takedown_file_that_is_not_there_keeps_the_gateway_from_starting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"(?s)^EXPLORE_TAKEDOWN_FILE=.*none: there is no such file"):
         build(GatewayConfig(takedown_file=tmp_path / "none"), NoTelemetry())
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({}, 12),
+        ({"MISSING_INTEGRITY_SCORE": "deny"}, 0),
+        ({"MAX_MEDIA_AGE_HOURS": "80"}, 4),
+    ],
+)
+async def test_the_fallback_page_obeys_the_settings_of_sourcing(
+    settings: dict[str, str], shown: int, tmp_path: Path, stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unscored = replace(hand_made(), non_recommendable_M=np.full(12, np.nan, dtype=np.float32))
+    stages.all_hold(publish(tmp_path, lambda staged: unscored.save(staged / layout.ITEMS)).version)
+    for name, value in settings.items():
+        monkeypatch.setenv(f"EXPLORE_{name}", value)
+    told = load(GatewayConfig, **config(tmp_path, stages, clock="data").model_dump(exclude_unset=True))
+    async with serve(build(told, NoTelemetry())) as channel:
+        stub: Any = ExploreServiceStub(channel)
+        page: GetFeedResponse = await stub.GetFeed(GetFeedRequest(user_id="42"))
+    assert "retrieval" in {each.stage for each in page.degradations}
+    assert len(page.items) == shown

@@ -208,6 +208,20 @@ def test_files_that_change_are_seen_to_change(
             assert config.igql_directory == config.igql_file.parent
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_sourcing_and_fallback_are_told_the_same_of_what_may_be_recommended(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, told = overlay(name), list[tuple[object, ...]]()
+    for pod in cluster.servers:
+        for config in read(cluster, pod, tmp_path / pod.name, monkeypatch):
+            if isinstance(config, GatewayConfig | RetrievalConfig):
+                about_scores = (config.non_recommendable_threshold, config.missing_integrity_score)
+                told.append((*about_scores, config.max_media_age_hours))
+    assert len(told) >= 2
+    assert len(set(told)) == 1
+
+
 def test_settings_roll_the_pods_and_files_do_not() -> None:
     for cluster in map(overlay, OVERLAYS):
         names = set(cluster.named("ConfigMap"))

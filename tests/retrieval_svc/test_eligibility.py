@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from features.actions import Action
 from features.context import UserContexts, concatenate
 from features.counters import HOUR_MS
+from features.integrity import MissingScore
 from features.relations import Relation
 from features.user_state import Profile
 from retrieval_svc.audience import Audience
@@ -21,7 +22,6 @@ from retrieval_svc.eligibility import (
     BlockedAuthor,
     Bool,
     HiddenAuthor,
-    MissingScore,
     MutedAuthor,
     NotRecommendable,
     NotYetPublished,
