@@ -32,8 +32,10 @@ class AccountNn(Operator):
     max_num_to_retrieve: int = arg(COUNT, "neighbours per account", 20)
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
-        flow = _by_seed(flow)
-        near_Sk, cosine_Sk = run.audience.catalogue.accounts.neighbours(flow.row_P, self.max_num_to_retrieve)
+        flow, catalogue = _by_seed(flow), run.audience.catalogue
+        # Room is made for as many as are asked for, for every account.
+        most = min(self.max_num_to_retrieve, len(catalogue.items.account_id_U))
+        near_Sk, cosine_Sk = catalogue.accounts.neighbours(flow.row_P, most)
         from_X = np.repeat(np.arange(len(flow)), near_Sk.shape[1])
         near_X, score_X = near_Sk.ravel(), cosine_Sk.ravel() * flow.score_P[from_X]
         found = np.flatnonzero((near_X != NO_NEIGHBOUR) & (score_X > 0))

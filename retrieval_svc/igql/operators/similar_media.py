@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.flow import NO_ROW, Flow, start
 from retrieval_svc.igql.arguments import COUNT, MEDIA_EMBEDDING, arg
 from retrieval_svc.igql.operator import Operator, Run, operator
@@ -32,7 +33,7 @@ class MediaNn(Operator):
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
         taste_BD, catalogue = run.audience.taste_BD, run.audience.catalogue
         asking = np.flatnonzero((want_B > 0) & taste_BD.any(axis=1))
-        near_Qk, cosine_Qk = catalogue.media.search(taste_BD[asking], self.max_num_to_retrieve)
+        near_Qk, cosine_Qk = catalogue.media.search(taste_BD[asking], _at_most(self.max_num_to_retrieve, catalogue))
         found_Qk = near_Qk >= 0
         user_X = np.repeat(asking, found_Qk.sum(axis=1))
         row_X, score_X = near_Qk[found_Qk], cosine_Qk[found_Qk].astype(np.float64)
@@ -48,17 +49,16 @@ class MediaNnOfMedia(Operator):
 
     def run(self, run: Run, flow: Flow, want_B: Int64) -> Flow:
         catalogue = run.audience.catalogue
+        most = _at_most(self.max_num_to_retrieve, catalogue)
         # A media item is its own nearest, so one more is asked for.
-        near_Sk, cosine_Sk = catalogue.media.search(
-            catalogue.all_items.media_vector_MD[flow.row_P], self.max_num_to_retrieve + 1
-        )
+        near_Sk, cosine_Sk = catalogue.media.search(catalogue.all_items.media_vector_MD[flow.row_P], most + 1)
         from_X = np.repeat(np.arange(len(flow)), near_Sk.shape[1])
         near_X = near_Sk.ravel()
         score_X = cosine_Sk.ravel() * _strength(flow)[from_X]
         acted_id_P = catalogue.all_items.media_id_M[flow.row_P]
         found = np.flatnonzero((near_X >= 0) & (score_X > 0))  # a shard may hold no media at all
         found = found[catalogue.items.media_id_M[near_X[found]] != acted_id_P[from_X[found]]]
-        found = found[rank_within(from_X[found]) < self.max_num_to_retrieve]  # itself was not among equals
+        found = found[rank_within(from_X[found]) < most]  # itself was not among equals
         return _merged(flow, from_X[found], near_X[found], score_X[found])
 
 
@@ -74,6 +74,11 @@ class CoOccurring(Operator):
         from_X = np.repeat(np.arange(len(flow)), take_S)
         own_X = lists.score_X[place_X].astype(np.float64)  # type: ignore[index]  # co-occurrence always has scores
         return _merged(flow, from_X, lists.row_X[place_X].astype(np.int64), own_X * _strength(flow)[from_X])
+
+
+def _at_most(number: int, catalogue: Catalogue) -> int:
+    """No more than there are media: a search makes room for as many as it is asked for, for every vector."""
+    return min(number, len(catalogue.items.media_id_M))
 
 
 def _strength(flow: Flow) -> Float64:

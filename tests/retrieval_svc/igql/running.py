@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,6 +99,17 @@ def _before(catalogue: Catalogue, text: str, ending: str, contexts: UserContexts
     plan = compile_query(text + ending, catalogue.vocabulary)
     execution = execution_of(catalogue, plan, contexts)
     return Found(execution.rows(found_by(plan.root), np.full(len(contexts), 1000)), execution, catalogue.items)
+
+
+def peak_mb(catalogue: Catalogue, text: str, contexts: UserContexts) -> float:
+    """The most memory that an answer takes on the way, beyond what was there before."""
+    answer(catalogue, text, contexts)  # what a catalogue sorts on first use
+    tracemalloc.start()
+    try:
+        answer(catalogue, text, contexts)
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
 
 
 def found_by(eligible: Step) -> Step:

@@ -10,7 +10,7 @@ from features.context import concatenate
 from features.item_table import ItemTable
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.igql.rankers import ACCOUNT_RANKERS
-from tests.retrieval_svc.igql.running import Found, accounts, answer, catalogue_with, easy_going, lists, person
+from tests.retrieval_svc.igql.running import Found, accounts, answer, catalogue_with, easy_going, lists, peak_mb, person
 from tests.retrieval_svc.worlds import NOW, catalogue_of, hand_made, likes, random_items, random_users
 
 CATALOGUE = catalogue_of(random_items(3))
@@ -72,6 +72,13 @@ def test_account_nn_as_plain_python_says(seed: int, k: int) -> None:
         mine = of_user(found, b)
         assert {(row, source) for row, source, _ in mine} == {(row, -source) for row, (_, source) in best.items()}
         assert [score for _, _, score in mine] == pytest.approx(sorted((s for s, _ in best.values()), reverse=True))
+
+
+def test_more_neighbours_than_there_are_accounts_cost_no_more_than_all_of_them(catalogue: Catalogue) -> None:
+    contexts = person(followed=[10, 20, 30])
+    every, more = (f"user.followed().account_nn(max_num_to_retrieve={k}).posted_media()" for k in (4, 1_000_000))
+    assert answer(catalogue, more, contexts).media == answer(catalogue, every, contexts).media
+    assert peak_mb(catalogue, more, contexts) < 2 * peak_mb(catalogue, every, contexts)
 
 
 def test_the_second_hop_is_whom_the_followed_follow() -> None:

@@ -10,7 +10,7 @@ from features.context import concatenate
 from features.counters import DAY_MS
 from features.item_table import ItemTable
 from retrieval_svc.catalogue import Catalogue
-from tests.retrieval_svc.igql.running import Found, actions, answer, catalogue_with, easy_going, lists
+from tests.retrieval_svc.igql.running import Found, actions, answer, catalogue_with, easy_going, lists, peak_mb
 from tests.retrieval_svc.worlds import NOW, catalogue_of, hand_made, likes, random_items, random_users, user
 
 CATALOGUE = catalogue_of(random_items(3))
@@ -137,3 +137,11 @@ def test_a_user_without_taste_gets_nothing_beside_one_with(catalogue: Catalogue)
     found = answer(catalogue, "user.media_nn(max_num_to_retrieve=1)", together)
     assert [found.of(b) for b in range(3)] == [[], [101], []]
     assert answer(catalogue, "user.media_nn()", user()).media == []
+
+
+@pytest.mark.parametrize("of", ["user", "user.liked()"])
+def test_more_media_than_there_are_cost_no_more_than_all_of_them(of: str, catalogue: Catalogue) -> None:
+    contexts = user(history=likes(100, 101, 300))
+    every, more = (f"{of}.media_nn(max_num_to_retrieve={k})" for k in (12, 1_000_000))
+    assert answer(catalogue, more, contexts).media == answer(catalogue, every, contexts).media
+    assert peak_mb(catalogue, more, contexts) < 2 * peak_mb(catalogue, every, contexts)
