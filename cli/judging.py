@@ -9,6 +9,7 @@ from typing import Any
 from cli.errors import CommandError
 from cli.progress import Steps
 from cli.sourcing import open_sourcing
+from cli.sourcing_settings import sourcing_config
 from cli.workspace import Workspace
 from features.dense import FINGERPRINT
 from training.bundle_evaluation import JudgedLog, Judgement, OpenedBundle, Window, judge_bundle
@@ -53,8 +54,8 @@ def judge_bundles(
 def judge_one(
     workspace: Workspace, opened: OpenedBundle, log: JudgedLog, window: Window, users: int, steps: Steps
 ) -> Judgement:
-    """One bundle, its candidates sourced by the workspace's query."""
-    sourcing = open_sourcing(opened.bundle.path, workspace.query_file())
+    """One bundle, its candidates sourced by the workspace's query under the environment's rules."""
+    sourcing = open_sourcing(opened.bundle.path, sourcing_config(workspace.query_file()))
     return judge_bundle(opened, log, window, sourcing, users, steps)
 
 

@@ -1,4 +1,4 @@
-"""Sourcing as the services of a workspace do it now: under its takedowns, by the query of a user's experiment arms.
+"""Sourcing as the services of a workspace do it now: under its takedowns and the environment's rules, by the query of arms.
 
 Knows the files of the workspace; knows nothing of users and candidates.
 """
@@ -9,23 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.errors import CommandError
+from cli.sourcing_settings import sourcing_config
 from cli.workspace import Workspace
 from gateway.experiments.file import ExperimentsRefused, read_experiments
 from gateway.experiments.layers import CONTROL, FALLBACK, FORCED
 from retrieval_svc.catalogue import Catalogue
-from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
 from serving.takedowns import TakedownsRefused
 
 
 def open_engine(workspace: Workspace, catalogue: Catalogue, query: Path) -> RetrievalEngine:
-    """The engine with `query` as its default one; what the workspace took down is never found.
+    """The engine with `query` as its default one; what the workspace took down, or the environment refuses, is never found.
 
-    Raises IgqlError for a query that is wrong, CommandError for a list of takedowns that is broken.
+    Raises IgqlError for a query that is wrong, CommandError for a list of takedowns that is broken or a variable that is wrong.
     """
     takedowns = workspace.takedown_file if workspace.takedown_file.exists() else None
     try:
-        return RetrievalEngine(catalogue, SourcingConfig(igql_file=query, takedown_file=takedowns))
+        return RetrievalEngine(catalogue, sourcing_config(query, takedowns))
     except TakedownsRefused as error:
         raise CommandError(str(error), "correct or remove the line") from error
 

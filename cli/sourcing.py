@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from features.context import UserContexts
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.config import SourcingConfig
 from retrieval_svc.engine import RetrievalEngine
-from retrieval_svc.igql.files import DEFAULT_QUERY
 from serving import mixing, ragged
 from training.run_key import code_digest
 
 Int64 = NDArray[np.int64]
+_BY_DEFAULT = SourcingConfig()
+_FILES = {"igql_file", "igql_directory", "takedown_file"}
 
 
 class EngineSourcing:
-    """Candidates exactly as retrieval_svc would serve them from the same files."""
+    """Candidates exactly as retrieval_svc would serve them from the same files and settings, but for takedowns."""
 
     def __init__(self, engine: RetrievalEngine) -> None:
         self._engine = engine
@@ -34,16 +36,21 @@ class EngineSourcing:
         return sourced.candidates.media_id_N, sourced.candidates.offsets
 
 
-def candidates_depend_on(igql_file: Path) -> str:
-    """A hash of what decides which candidates the engine finds in given files: the query, its own code, and how lists are mixed."""
+def candidates_depend_on(config: SourcingConfig) -> str:
+    """A hash of what decides which candidates the engine finds in given files: query, rules, its code, and how lists are mixed."""
     shared = b"".join(Path(inspect.getfile(module)).read_bytes() for module in (mixing, ragged))
-    return hashlib.sha256(code_digest(retrieval_svc).encode() + shared + igql_file.read_bytes()).hexdigest()
+    # A set has no order, and a file counts by what is in it.
+    rules = config.model_dump(exclude=_FILES) | {"allowed_policy_flags": sorted(config.allowed_policy_flags)}
+    told = json.dumps(rules, sort_keys=True).encode()
+    return hashlib.sha256(
+        code_digest(retrieval_svc).encode() + shared + told + config.igql_file.read_bytes()
+    ).hexdigest()
 
 
-def open_sourcing(staged: Path, igql_file: Path = DEFAULT_QUERY) -> EngineSourcing:
+def open_sourcing(staged: Path, config: SourcingConfig = _BY_DEFAULT) -> EngineSourcing:
     """The engine over sourcing files that were just written, before there is a manifest to verify them against.
 
     Raises IgqlError for a query that does not fit them.
     """
     catalogue = Catalogue.of_files(lambda relative: staged / relative)
-    return EngineSourcing(RetrievalEngine(catalogue, SourcingConfig(igql_file=igql_file)))
+    return EngineSourcing(RetrievalEngine(catalogue, config))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from features.integrity import NON_RECOMMENDABLE_THRESHOLD, MissingScore
 from features.shards import MAX_SHARDS, Shard
@@ -23,7 +24,7 @@ from retrieval_svc.eligibility import (
     TooOld,
 )
 from retrieval_svc.igql.files import DEFAULT_QUERY
-from serving.config import Address, ServiceConfig
+from serving.config import PREFIX, Address, ServiceConfig
 
 
 class SourcingConfig(BaseModel):
@@ -54,6 +55,12 @@ class SourcingConfig(BaseModel):
             HiddenAuthor(),
             Seen(),
         )
+
+
+class SourcingSettings(BaseSettings, SourcingConfig):
+    """The same from the environment, for those who source without the service: EXPLORE_MAX_MEDIA_AGE_HOURS and so on."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
 
 def _ordinal(value: object) -> object:

@@ -62,9 +62,9 @@ def train(
 
     A run that was killed is resumed by the same command, at the last epoch that it finished, and ends as if nothing had happened:
     with the same weights and metrics, but for what sourcing's graph changes in the student from 50,000 media on. The same command
-    means the same recipe, seed, data, query file, funnel log and software; after a change of any of them training starts over. What
-    a run keeps for that lies in HOME/training and goes when its bundle is published; what unfinished runs left there goes after a
-    week.
+    means the same recipe, seed, data, query file, eligibility settings (EXPLORE_MAX_MEDIA_AGE_HOURS and so on), funnel log and
+    software; after a change of any of them training starts over. What a run keeps for that lies in HOME/training and goes when its
+    bundle is published; what unfinished runs left there goes after a week.
 
     A log may be larger than memory: columns that do not fit --memory lie in files below HOME/training while the command runs.
     That changes nothing in the bundle.
@@ -108,6 +108,7 @@ def train_bundle(
     `memory_budget`: bytes of columns to keep in memory.
     """
     from cli.sourcing import candidates_depend_on, open_sourcing
+    from cli.sourcing_settings import sourcing_config
     from training import pipeline
     from training.checkpoints import open_run
     from training.columns import Scratch
@@ -121,7 +122,7 @@ def train_bundle(
         raise CommandError(f"there is no recipe {recipe_name!r}", f"recipes: {', '.join(RECIPES)}")
     recipe = RECIPES[recipe_name]() if seed is None else RECIPES[recipe_name]().seeded(seed)
     recipe = recipe.comparing_losses() if compare_losses else recipe
-    store, igql_file, name = workspace.bundles(), workspace.query_file(), workspace.dataset_name(data)
+    store, sourcing, name = workspace.bundles(), sourcing_config(workspace.query_file()), workspace.dataset_name(data)
     with ExitStack() as stack:
         progress = stack.enter_context(steps())
         scratch = Scratch(workspace.training, default_budget() if memory_budget is None else memory_budget)
@@ -136,11 +137,11 @@ def train_bundle(
         if funnel_log is not None:
             with progress.step("reading and checking the funnel log"):
                 logged = read_funnel_log(funnel_log, dataset.as_of_ms, weights, recipe.n_slates)
-        key = run_key(recipe, dataset, candidates_depend_on(igql_file), *([logged.digest] if logged else []))
+        key = run_key(recipe, dataset, candidates_depend_on(sourcing), *([logged.digest] if logged else []))
         run = stack.enter_context(open_run(workspace.training, key, progress.say, fresh))
         staged = stack.enter_context(store.stage())
-        sourcing = partial(open_sourcing, igql_file=igql_file)
-        trained = pipeline.train(recipe, dataset, staged, sourcing, progress, run, logged)
+        opened = partial(open_sourcing, config=sourcing)
+        trained = pipeline.train(recipe, dataset, staged, opened, progress, run, logged)
         with progress.step("publishing the bundle"):
             manifest = _publish(store, staged, name, trained, recipe)
     console = wide_console()

@@ -162,6 +162,14 @@ def test_what_is_taken_down_is_not_found(home: Path, query: Path, tmp_path: Path
         _explore(tmp_path, command, query, "--user", "nobody")
 
 
+def test_what_the_environment_refuses_is_not_found(home: Path, query: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    query.write_text("user.trending()")
+    monkeypatch.setenv("EXPLORE_MAX_MEDIA_AGE_HOURS", "80")
+    found = _json(home, "run", query, "--user", "nobody")["candidates"]
+    assert {each["media_id"] for each in found} == {102, 202, 302}
+    assert _json(home, "explain", query, "--user", "nobody")["candidates"] == 3
+
+
 def test_an_unknown_user_is_served_and_said_to_be_unknown(home: Path, query: Path) -> None:
     query.write_text("user.trending()")
     done = _explore(home, "run", query, "--user", "nobody")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,6 +104,26 @@ def test_a_data_set_from_elsewhere_is_registered_under_its_name(
     workspace.dataset("mylog").mkdir()
     with pytest.raises(CommandError, match="is another one here"):
         train_bundle(workspace, brought, "tiny", None, activate=True)
+
+
+def test_candidates_obey_the_environment_and_a_run_under_other_rules_is_another_one(
+    brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int | None, str]] = []
+
+    def train(*arguments: Any) -> None:
+        opened, run = arguments[3], arguments[5]
+        made.append((opened.keywords["config"].max_media_age_hours, run.root.name))
+        raise FitError("sourced")
+
+    monkeypatch.setattr("training.pipeline.train", train)
+    for hours in (None, "48"):
+        if hours is not None:
+            monkeypatch.setenv("EXPLORE_MAX_MEDIA_AGE_HOURS", hours)
+        with pytest.raises(FitError, match="sourced"):
+            train_bundle(Workspace(tmp_path / "home"), brought, "tiny", None, activate=True)
+    assert [hours for hours, _ in made] == [None, 48]
+    assert len({key for _, key in made}) == 2
 
 
 @pytest.mark.usefixtures("read_only")

@@ -78,6 +78,14 @@ def test_a_source_of_the_arms_query_is_named(source_of: Found) -> None:
     assert source_of(100, {"sourcing": "meals"}) == "food"
 
 
+def test_a_rule_of_the_environment_refuses_as_it_does_in_the_service(
+    source_of: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPLORE_MAX_MEDIA_AGE_HOURS", "80")  # 300 is older
+    assert source_of(ART, {}) == ""
+    assert source_of(ART + 2, {}) == "all"
+
+
 def test_an_arm_that_is_gone_from_the_file_is_named(source_of: Found) -> None:
     with pytest.raises(
         CommandError, match=r"arm 'drinks' of layer 'sourcing', which .*experiments\.yaml does not have"

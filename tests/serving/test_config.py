@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings
 
 from gateway.config import GatewayConfig
 from prerank_svc.config import PrerankConfig
 from rank_svc.config import RankConfig as RankServiceConfig
 from rerank_svc.config import RerankConfig
-from retrieval_svc.config import RetrievalConfig
+from retrieval_svc.config import RetrievalConfig, SourcingSettings
 from serving.config import PortTls, ServiceConfig, load, strays, variable
 from serving.errors import ConfigError
 from tests.serving.certificates import Authority
@@ -114,10 +115,11 @@ def test_a_variable_that_looks_like_one_of_ours_is_refused(monkeypatch: pytest.M
 
 def test_no_setting_of_a_service_looks_like_a_misspelt_one_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     services = (GatewayConfig, RetrievalConfig, PrerankConfig, RankServiceConfig, RerankConfig)
+    readers: tuple[type[BaseSettings], ...] = (*services, SourcingSettings)
     for name in {variable(field) for service in services for field in service.model_fields}:
         monkeypatch.setenv(name, "")
-    for service in services:
-        assert set(strays(service).values()) <= {None}
+    for reader in readers:
+        assert set(strays(reader).values()) <= {None}
 
 
 def test_the_allowed_range_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
