@@ -14,8 +14,9 @@ from cli.workspace import Workspace
 from features.item_table import UNKNOWN_ROW
 from retrieval_svc.catalogue import Catalogue
 from retrieval_svc.igql.files import compile_file
+from retrieval_svc.limits import MAX_COUNT
 
-_DEEP = 5_000  # candidates asked for to see whether any source finds it at all; what the service allows by default
+_DEEP = MAX_COUNT  # candidates asked for to see whether any source finds it at all
 
 
 @dataclass(frozen=True)

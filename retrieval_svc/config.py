@@ -24,6 +24,7 @@ from retrieval_svc.eligibility import (
     TooOld,
 )
 from retrieval_svc.igql.files import DEFAULT_QUERY
+from retrieval_svc.limits import MAX_COUNT
 from serving.config import PREFIX, Address, ServiceConfig
 
 
@@ -73,7 +74,7 @@ class RetrievalConfig(ServiceConfig, SourcingConfig):  # type: ignore[misc]  # p
     """The service: EXPLORE_LISTEN, EXPLORE_IGQL_FILE and so on."""
 
     listen: Address = "127.0.0.1:50051"
-    max_count: int = Field(default=5000, ge=1)  # candidates that one user may ask for
+    max_count: int = Field(default=MAX_COUNT, ge=1)  # candidates that one user may ask for
     # Which accounts' media this process sources: those of one shard. A pod of a StatefulSet may give its name as the index.
     shard_index: Annotated[int, BeforeValidator(_ordinal)] = Field(default=0, ge=0)
     shard_count: int = Field(default=1, ge=1, le=MAX_SHARDS)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli.limits import MAX_SEED
 from cli.progress import steps
 from cli.replacing import KUAIRAND, SIMULATE, refuse_loss
 from cli.workspace import Workspace
@@ -36,7 +37,9 @@ def register(app: typer.Typer) -> None:
 def simulate(
     context: typer.Context,
     size: Annotated[WorldSize, typer.Option(help="default: 20 k users, 100 k media, 3 M events.")] = WorldSize.DEFAULT,
-    seed: Annotated[int | None, typer.Option(help="Another world; the default one is always the same.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Another world; the default one is always the same.", min=0, max=MAX_SEED)
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "simulated",
     replace: Replace = False,
 ) -> None:

@@ -18,6 +18,7 @@ from cli.commands.stack import active_manifest, stack_plan, users_of
 from cli.console import wide_console
 from cli.errors import CommandError
 from cli.gateway_access import Gateway
+from cli.limits import MAX_HOURS, MAX_SEED
 from cli.progress import steps
 from cli.stack import Ports
 from cli.workspace import Workspace
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     context: typer.Context,
     users: Annotated[int, typer.Option(help="How many users to ask pages for, or to measure funnels on.", min=2)] = 500,
-    seed: Annotated[int, typer.Option(help="Which users, and the random pages.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Which users, and the random pages.", min=0, max=MAX_SEED)] = 0,
     bundle: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +42,9 @@ def evaluate(
     ] = None,
     against: Annotated[str | None, typer.Option(help="A second bundle, judged on the same impressions.")] = None,
     data: Annotated[Path | None, typer.Option(help="Data set to judge on; the one in use if left out.")] = None,
-    test_hours: Annotated[float, typer.Option(help="How much of its end is the test window.", min=0.1)] = 24.0,
+    test_hours: Annotated[
+        float, typer.Option(help="How much of its end is the test window.", min=0.1, max=MAX_HOURS)
+    ] = 24.0,
     json_: Annotated[bool, typer.Option("--json", help="Figures for programs.")] = False,
 ) -> None:
     """Serve pages from the active bundle and value them by the truth of the synthetic world.

@@ -15,6 +15,7 @@ from cli.console import wide_console
 from cli.errors import CommandError
 from cli.workspace import Workspace
 from retrieval_svc.igql.errors import IgqlError
+from retrieval_svc.limits import MAX_COUNT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ def run(
     context: typer.Context,
     file: File,
     user: User,
-    count: Annotated[int, typer.Option(help="How many candidates.", min=1)] = 50,
+    count: Annotated[int, typer.Option(help="How many candidates.", min=1, max=MAX_COUNT)] = 50,
     json_: Json = False,
 ) -> None:
     """Show what a query file finds for a user on the active bundle, without what is taken down."""
@@ -86,7 +87,7 @@ def explain(
     context: typer.Context,
     file: File,
     user: User,
-    count: Annotated[int, typer.Option(help="How many candidates; a page asks for 500.", min=1)] = 500,
+    count: Annotated[int, typer.Option(help="How many candidates; a page asks for 500.", min=1, max=MAX_COUNT)] = 500,
     json_: Json = False,
     eager: Annotated[bool, typer.Option("--eager", help="Read every list to its end; the answer is the same.")] = False,
 ) -> None:

@@ -22,6 +22,7 @@ from bundles.errors import UnsupportedFormat
 from bundles.manifest import Manifest
 from cli.console import wide_console
 from cli.errors import CommandError
+from cli.limits import MAX_GB, MAX_SEED
 from cli.progress import steps
 from cli.workspace import Workspace
 
@@ -45,7 +46,7 @@ def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Option(help="Name of a recipe in training/recipes.py.")] = "default",
     data: Annotated[Path | None, typer.Option(help="Data set directory, anywhere; the one in use if left out.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.", min=0)] = None,
+    seed: Annotated[int | None, typer.Option(help="Other random numbers in every step.", min=0, max=MAX_SEED)] = None,
     activate: Annotated[bool, typer.Option(help="Make the bundle the one that serves.")] = True,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if an earlier run can be resumed.")] = False,
     funnel_log: Annotated[
@@ -55,7 +56,8 @@ def train(
         bool, typer.Option("--compare-losses", help="Train a prerank student per loss and keep the best.")
     ] = False,
     memory: Annotated[
-        float | None, typer.Option(metavar="GB", min=0, help="Columns to keep in memory; a quarter of it if left out.")
+        float | None,
+        typer.Option(metavar="GB", min=0, max=MAX_GB, help="Columns to keep in memory; a quarter of it if left out."),
     ] = None,
 ) -> None:
     """Train every stage on the data set in use and publish a bundle.
