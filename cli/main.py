@@ -27,12 +27,11 @@ from cli.commands import (
     users,
 )
 from cli.commands import igql as igql_commands
+from cli.entry import INTERRUPTED, on_interrupt
 from cli.errors import CommandError
 from cli.workspace import Workspace
 from retrieval_svc.igql.errors import IgqlError
 from training.errors import TrainingError
-
-_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def build() -> typer.Typer:
@@ -78,13 +77,12 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point. Exit status 0, 1 for an error that has been explained, 2 for wrong usage, 130 when interrupted."""
-    # A `kill` or a closed terminal must clean up like Ctrl-C does: processes that we started would stay otherwise.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    """What `cli.entry` calls. Exit status 0, 1 for an error that has been explained, 2 for wrong usage, 130 when interrupted."""
     # Read when torch is loaded: threads that spin while they wait slow a busy machine down tenfold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        # A `kill` or a closed terminal must clean up like Ctrl-C does: processes that we started would stay otherwise.
+        on_interrupt(signal.default_int_handler)
         build()(standalone_mode=True)
     except (CommandError, BundleError, TrainingError) as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
@@ -94,4 +92,4 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted", style="yellow")
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
