@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -40,8 +41,9 @@ class Gateway:
             return grpc.insecure_channel(self.address, options)
         credentials = grpc.ssl_channel_credentials(_read(self.authority))
         if self.key_file is not None:
-            key = grpc.access_token_call_credentials(_read(self.key_file).decode("ascii", "replace").strip())
-            credentials = grpc.composite_channel_credentials(credentials, key)
+            # Some editors begin a text with a mark that nobody sees.
+            key = _read(self.key_file).removeprefix(codecs.BOM_UTF8).decode("ascii", "replace").strip()
+            credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(key))
         return grpc.secure_channel(self.address, credentials, options)
 
 

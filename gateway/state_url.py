@@ -39,7 +39,7 @@ def check_url_file(path: Path) -> Path:
 def read_url(path: Path) -> str:
     """The URL in a file. Raises ValueError."""
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()  # some editors begin UTF-8 with a mark that nobody sees
     except UnicodeDecodeError:
         raise ValueError(f"{path} is no text in UTF-8") from None
     except OSError as error:

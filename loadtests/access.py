@@ -5,6 +5,7 @@ Everything comes in files. What they hold is in no message, no report and on no 
 
 from __future__ import annotations
 
+import codecs
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,8 @@ def _check_pair(certificate: str, key: str) -> None:
 
 
 def _read_key(path: str) -> str:
-    key = _bytes(path).decode("latin-1").strip()
+    # Some editors begin a text with a mark that nobody sees.
+    key = _bytes(path).removeprefix(codecs.BOM_UTF8).decode("latin-1").strip()
     if not key or not key.isascii() or not key.isprintable():
         raise AccessError(f"--key-file {path}: must hold one line of printable ASCII, the key")
     return key

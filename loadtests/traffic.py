@@ -75,7 +75,8 @@ def read_traffic(path: Path = DEFAULT) -> Traffic:
 def read_users(path: Path) -> list[str]:
     """User ids from a file, one a line, most active first. Raises TrafficError if there is none."""
     try:
-        users = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        # Some editors begin UTF-8 with a mark that nobody sees, and the first user would be a stranger.
+        users = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise TrafficError(f"{path}: {error}") from error
     if not users:

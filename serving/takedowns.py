@@ -39,7 +39,7 @@ def read_takedowns(path: Path) -> Takedowns:
     A file that is gone, or whose name was mistyped, must not show again what was taken down.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin UTF-8 with a mark that nobody sees
     except FileNotFoundError:
         raise TakedownsRefused(f"{path}: there is no such file; an empty one takes nothing down") from None
     except (OSError, UnicodeDecodeError) as error:

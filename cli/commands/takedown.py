@@ -77,7 +77,7 @@ def _read(file: Path) -> list[str]:
         raise CommandError(
             str(error), "correct or remove the line; the services go on with the list before it"
         ) from error
-    return file.read_text(encoding="utf-8").splitlines()
+    return file.read_text(encoding="utf-8-sig").splitlines()  # as the services read it
 
 
 def _entry(line: str) -> str:

@@ -19,7 +19,7 @@ DEFAULT_QUERY: Final = Path(__file__).parent / "default.igql"
 def read_query(path: Path) -> str:
     """The text of a query file. Raises IgqlError for a file that cannot be read as text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin UTF-8 with a mark that nobody sees
     except FileNotFoundError as error:
         raise _unread(path, str(error.strerror), f"put the query at {path}, or name another file") from error
     except OSError as error:

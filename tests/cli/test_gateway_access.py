@@ -31,6 +31,7 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     (tmp_path / "ca.crt").write_bytes(authority.pem)
     (tmp_path / "other.crt").write_bytes(Authority("another").pem)
     (tmp_path / "key").write_text(APP + "\n")
+    (tmp_path / "marked").write_text(f"\ufeff{APP}\n")  # as some editors begin a file
     (tmp_path / "unknown").write_text(SHOP)
     nowhere: dict[str, Any] = {f"{name}_address": "127.0.0.1:1" for name in ("retrieval", "prerank", "rank", "rerank")}
     config = GatewayConfig(
@@ -57,8 +58,9 @@ async def explore(tmp_path: Path, *arguments: str) -> Result:
 
 async def test_commands_show_a_key_over_tls(tmp_path: Path, address: str) -> None:
     access = ["--user", "42", "--address", address, "--ca", str(tmp_path / "ca.crt"), "--key-file"]
-    page = await explore(tmp_path, "feed", "--json", *access, str(tmp_path / "key"))
-    assert len(json.loads(page.stdout)["items"]) > 0
+    for key in ("key", "marked"):
+        page = await explore(tmp_path, "feed", "--json", *access, str(tmp_path / key))
+        assert len(json.loads(page.stdout)["items"]) > 0
     explained = await explore(tmp_path, "explain", "--json", *access, str(tmp_path / "key"))
     assert json.loads(explained.stdout)["debug"]
     refused = await explore(tmp_path, "feed", *access, str(tmp_path / "unknown"))

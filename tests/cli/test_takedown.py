@@ -34,6 +34,12 @@ def test_without_ids_it_shows_the_list(tmp_path: Path) -> None:
     assert run(tmp_path).output == "media 5  # spam\n"
 
 
+def test_a_list_that_an_editor_began_with_a_mark_is_changed_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "takedowns.txt").write_text("\ufeffmedia 5\nmedia 6\n")
+    assert run(tmp_path, "--media", "5", "--undo").exit_code == 0
+    assert (tmp_path / "takedowns.txt").read_text() == "media 6\n"
+
+
 def test_undoing_what_is_not_taken_down_is_an_error(tmp_path: Path) -> None:
     result = run(tmp_path, "--media", "7", "--undo")
     assert isinstance(result.exception, CommandError)

@@ -51,6 +51,13 @@ def test_a_url_comes_from_the_file(tmp_path: Path) -> None:
     assert GatewayConfig().state_url == "redis://127.0.0.1:6379/0"
 
 
+def test_a_mark_that_editors_begin_a_file_with_is_no_part_of_the_url(tmp_path: Path) -> None:
+    assert (
+        GatewayConfig(valkey_url_file=written(tmp_path, "\ufeffredis://valkey:6379/0")).state_url
+        == "redis://valkey:6379/0"
+    )
+
+
 @pytest.mark.parametrize(
     "url", ["", "valkey:6379", f"http://:{PASSWORD}@x", f"redis://:{PASSWORD}@", "redis://x:y", "unix://"]
 )

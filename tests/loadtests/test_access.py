@@ -69,7 +69,8 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     public = Authority("public")
     (tmp_path / "public.pem").write_bytes(public.pem)
     (tmp_path / "other.pem").write_bytes(Authority("public").pem)
-    for name, key in {"app": APP, "shop": SHOP, "unknown": "nobody-knows-this-key"}.items():
+    keys_held = {"app": APP, "marked": f"\ufeff{APP}", "shop": SHOP, "unknown": "nobody-knows-this-key"}
+    for name, key in keys_held.items():
         (tmp_path / f"{name}.key").write_text(key + "\n")
     keys = write_keys(
         tmp_path / "keys", app=entry(APP, scopes=["feed", "feedback"]), shop=entry(SHOP, scopes=["feed"], burst=1)
@@ -99,6 +100,7 @@ async def told(host: str, access: Access, times: int = 1) -> list[str]:
 async def test_the_key_lets_every_call_in(guarded: Guarded) -> None:
     assert await told(guarded.host, guarded.access("app")) == ["", ""]
     assert await told(guarded.host, guarded.access("app", server_name=NAME)) == ["", ""]
+    assert await told(guarded.host, guarded.access("marked")) == ["", ""]  # as some editors begin a file
 
 
 async def test_calls_that_are_turned_away_are_failures_by_their_status(guarded: Guarded) -> None:

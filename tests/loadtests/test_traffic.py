@@ -39,6 +39,8 @@ def test_named_users_are_drawn_by_their_place() -> None:
 def test_a_list_of_users_has_one_a_line(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("ann\n\n bob \n")
     assert read_users(tmp_path / "users") == ["ann", "bob"]
+    (tmp_path / "marked").write_text("\ufeffann\nbob\n")  # as some editors begin a file
+    assert read_users(tmp_path / "marked") == ["ann", "bob"]
     (tmp_path / "empty").write_text(" \n")
     for name in ("empty", "none"):
         with pytest.raises(TrafficError, match=name):

@@ -18,6 +18,10 @@ def test_lines_are_sorted_ids_by_kind(tmp_path: Path) -> None:
     assert found.account_ids.tolist() == [3]
 
 
+def test_a_mark_that_editors_begin_a_file_with_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    assert read_takedowns(write(tmp_path, "\ufeffmedia 7\n")).media_ids.tolist() == [7]
+
+
 def test_an_empty_file_takes_nothing_down(tmp_path: Path) -> None:
     assert len(read_takedowns(write(tmp_path, "")).media_ids) == 0
 

@@ -146,7 +146,7 @@ def read_info(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        info = json.loads(file.read_text(encoding="utf-8"))
+        info = json.loads(file.read_text(encoding="utf-8-sig"))  # may begin with a mark that nobody sees
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DatasetError(str(file), f"it is no JSON ({error})", "write it again, or remove it") from error
     if not isinstance(info, dict):

@@ -55,6 +55,11 @@ def test_a_broken_change_leaves_the_plan_and_says_why(path: Path) -> None:
     ]
 
 
+def test_a_mark_that_editors_begin_a_file_with_is_no_part_of_the_query(path: Path) -> None:
+    path.write_text(f"\ufeff{FRESH}")
+    assert served(QueryFile(path, Vocabulary())) == ["fresh"]
+
+
 def test_a_repaired_file_serves_again(path: Path) -> None:
     query = QueryFile(path, Vocabulary())
     for text, expected, refused in [(BROKEN, "trending", True), (FRESH, "fresh", False), (BROKEN + " ", "fresh", True)]:

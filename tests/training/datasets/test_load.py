@@ -96,6 +96,12 @@ def test_a_log_may_end_later_than_its_last_event(root: Path) -> None:
     assert load(root).as_of_ms == NOON_MS + 5000
 
 
+def test_a_description_may_begin_with_the_mark_of_an_editor(root: Path) -> None:
+    file = root / "dataset.json"
+    file.write_text("\ufeff" + file.read_text())
+    assert load(root).seed == 3
+
+
 def test_parquet_files_alone_are_enough(root: Path) -> None:
     (root / "dataset.json").unlink()
     dataset = load(root)
