@@ -39,6 +39,7 @@ STAGE_NICENESS = 10
 # (docs/performance.md). The images say the same.
 GRPC_ENVIRONMENT = {"GRPC_EXPERIMENTS": "-event_engine_client,-event_engine_listener"}
 _POLL_S = 0.1
+_ASK_TIMEOUT_S = 1.0  # for one question to a process, which may have been stopped
 _REFUSED = "`explore train` makes a bundle that fits, `explore igql check` looks at a query file"
 
 
@@ -224,7 +225,9 @@ def describe(process: Process, ports: Ports) -> ProcessStatus:
     if not process.alive():
         return ProcessStatus(process.name, process.pid, address, False, "ENDED", "", f"see {process.log}")
     if process.name == VALKEY:
-        with Valkey.from_url(ports.valkey_url) as client:
+        with Valkey.from_url(
+            ports.valkey_url, socket_connect_timeout=_ASK_TIMEOUT_S, socket_timeout=_ASK_TIMEOUT_S
+        ) as client:
             try:
                 users = client.dbsize()
             except valkey.exceptions.ValkeyError as error:
@@ -233,7 +236,7 @@ def describe(process: Process, ports: Ports) -> ProcessStatus:
     with grpc.insecure_channel(address) as channel:
         serving = is_serving(health_pb2_grpc.HealthStub(channel))
         try:
-            answer = StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=1.0)
+            answer = StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=_ASK_TIMEOUT_S)
         except grpc.RpcError as error:
             return ProcessStatus(process.name, process.pid, address, False, "UNREACHABLE", "", str(error.details()))
     health = "SERVING" if serving else "NOT_SERVING"
@@ -247,7 +250,7 @@ def started_at_ms(address: str) -> int | None:
     """When the service at this address started, milliseconds since the epoch; None if it cannot be asked."""
     with grpc.insecure_channel(address) as channel:
         try:
-            return int(StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=1.0).started_at_ms)
+            return int(StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=_ASK_TIMEOUT_S).started_at_ms)
         except grpc.RpcError:
             return None
 
@@ -282,7 +285,7 @@ def wait_ready(process: Process, address: str, timeout_s: float = START_TIMEOUT_
 def _refusal(channel: grpc.Channel) -> str:
     """Why the service behind the channel is not ready, if it says so; empty while it is loading or not listening yet."""
     try:
-        reason = StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=1.0).not_ready_reason
+        reason = StatusServiceStub(channel).GetStatus(GetStatusRequest(), timeout=_ASK_TIMEOUT_S).not_ready_reason
     except grpc.RpcError:
         return ""
     return "" if reason == LOADING else reason
@@ -291,7 +294,7 @@ def _refusal(channel: grpc.Channel) -> str:
 def is_serving(stub: health_pb2_grpc.HealthStub) -> bool:
     """Whether the server says SERVING right now."""
     try:
-        answer = stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=1.0)
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=""), timeout=_ASK_TIMEOUT_S)
     except grpc.RpcError:
         return False
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
+from valkey import Valkey
 
 from cli import main, processes
 from cli.commands.stack import colocated_services, stack_plan
@@ -25,7 +29,9 @@ from cli.stack import (
     launch,
     launch_together,
     start,
+    start_valkey,
     started_at_ms,
+    wait_for_valkey,
 )
 from cli.workspace import Workspace
 from colocated.__main__ import Neighbours, parts_of
@@ -198,6 +204,26 @@ async def test_what_a_ready_service_has_to_say_stands_behind_its_version(monkeyp
     assert refusing.note == f"{silent.note}; the query file is refused: mine.igql:1:1"
     assert started
     assert await asyncio.to_thread(started_at_ms, "127.0.0.1:1") is None
+
+
+def test_a_valkey_that_hangs_is_said_to_be_unreachable_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    ports = Ports.free()
+    process = start_valkey(tmp_path / "state", ports.valkey, tmp_path / "log")
+    try:
+        with Valkey.from_url(ports.valkey_url) as client:
+            wait_for_valkey(client, process)
+        assert describe(process, ports).health == "SERVING"
+        os.kill(process.pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as asking:
+            asked = asking.submit(describe, process, ports)
+            try:
+                told = asked.result(timeout=30)
+            finally:
+                os.kill(process.pid, signal.SIGCONT)  # whoever still waits is answered
+        assert (told.healthy, told.health) == (False, "UNREACHABLE")
+        assert told.note
+    finally:
+        processes.stop([process], 5.0)
 
 
 def test_further_shards_of_retrieval_get_ports_of_their_own_and_the_gateway_all_of_them(plan: StackPlan) -> None:
