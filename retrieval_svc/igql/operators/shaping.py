@@ -97,7 +97,8 @@ def _ranked(ranker: Ranker, run: Run, flow: Flow) -> Flow:
 class DiversifyBy(Operator):
     """Spreads rows over the values of a column. round_robin: rounds with at most one row per value; max_per: at most so many each.
 
-    Columns: those named by let, author_id and topic. The order inside a value never changes, nor that inside a round.
+    Columns: those named by let, author_id and topic. The order inside a value never changes, nor that inside a round. Rows without
+    a value, such as trending media where others have a seed account, share one: spread the others before they are joined.
     """
 
     key: str = arg(COLUMN, "column to spread over")
