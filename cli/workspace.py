@@ -22,7 +22,7 @@ from bundles.store import BundleStore
 from cli.errors import CommandError
 
 _POINTER = "CURRENT"  # lies among the data sets, so none may be called so
-_NAME = re.compile(rf"(?!{_POINTER}$)[A-Za-z0-9_][A-Za-z0-9_.-]{{0,99}}")
+_NAME = re.compile(rf"(?!{_POINTER}$)\w(?:[\w .-]{{0,98}}[\w.-])?")
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Workspace:
         if not _NAME.fullmatch(name) and not self._holds(name):
             raise CommandError(
                 f"{name!r} is no name of a data set",
-                f"it has up to 100 letters, digits, _, . and -, begins with no . or -, and is not {_POINTER}; a directory with "
-                f"another name can be used by a link in {self.datasets}",
+                f"it has up to 100 letters, digits, _, ., - and spaces, begins with a letter, digit or _, ends with no space, and "
+                f"is not {_POINTER}; a directory with another name can be used by a link in {self.datasets}",
             )
         return self.datasets / name
 

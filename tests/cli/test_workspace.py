@@ -77,7 +77,7 @@ def test_a_data_set_that_is_gone_is_named_with_its_place(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "a/b", "/x", "-x", ".x", "a b", "x\n", "a\0b", "CURRENT", "x" * 101]
+    "name", ["", ".", "..", "../x", "a/b", "/x", "-x", ".x", " x", "x ", "a\tb", "x\n", "a\0b", "CURRENT", "x" * 101]
 )
 def test_what_is_no_name_leads_nowhere(name: str, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
@@ -86,22 +86,22 @@ def test_what_is_no_name_leads_nowhere(name: str, tmp_path: Path) -> None:
         workspace.dataset(name)
 
 
-@pytest.mark.parametrize("name", ["x", "2026", "_x", "my-log.2026_1", "CURRENTLY", "x" * 100])
+@pytest.mark.parametrize("name", ["x", "2026", "_x", "my log", "Größe 1", "my-log.2026_1", "CURRENTLY", "x" * 100])
 def test_a_name_leads_to_an_entry_among_the_data_sets(name: str, tmp_path: Path) -> None:
     assert Workspace(tmp_path).dataset(name) == tmp_path / "data" / name
 
 
 def test_a_data_set_of_an_earlier_release_keeps_a_name_that_would_be_refused_now(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    old = tmp_path / "data" / "my log"
+    old = tmp_path / "data" / "-my log"
     old.mkdir(parents=True)
-    workspace.use_dataset("my log")
-    assert workspace.held_dataset("my log") == workspace.current_dataset() == old
-    assert workspace.dataset_name(old) == "my log"
+    workspace.use_dataset("-my log")
+    assert workspace.held_dataset("-my log") == workspace.current_dataset() == old
+    assert workspace.dataset_name(old) == "-my log"
 
 
 def test_a_directory_whose_name_is_none_is_refused_until_a_link_names_it(tmp_path: Path) -> None:
-    workspace, brought = Workspace(tmp_path / "home"), tmp_path / "my log"
+    workspace, brought = Workspace(tmp_path / "home"), tmp_path / "-my log"
     brought.mkdir()
     with pytest.raises(CommandError, match="by a link"):
         workspace.register(brought)
