@@ -39,7 +39,7 @@ async def test_over_the_wire_a_shared_answer_is_that_of_a_call_alone() -> None:
 async def test_an_endpoint_that_lets_a_shared_call_run_out_of_time_is_blamed_for_it() -> None:
     """The callers' time ends with the call's. If the last of them took the call along, nobody would know that it was late."""
     replica = Replica(hang)
-    policy = BATCHING.model_copy(update={"breaker": BreakerPolicy(failures_in_a_row=3)})
+    policy = BATCHING.model_copy(update={"breaker": BreakerPolicy(failures_in_a_row=3, open_s=60, max_open_s=60)})
     async with running(replica) as address, connected(address, policy) as connection:
         client = RankingClient(connection, "rank")
         for _ in range(3):
