@@ -79,7 +79,7 @@ class _LongRequests:
     def __init__(self, window_ms: int) -> None:
         self._window_ms = window_ms
         self._shown = self._long = 0
-        self._longest: tuple[int, int, int] | None = None  # user, first and last impression
+        self._example: tuple[int, int, int] | None = None  # user, first and last impression of one of them
 
     def count(self, shown: pl.DataFrame) -> None:
         """Takes the impressions of a block of users."""
@@ -89,15 +89,15 @@ class _LongRequests:
         spans = requests.agg(pl.len(), first=time_ms.min(), last=time_ms.max())
         long = spans.filter(pl.col("last") - pl.col("first") > self._window_ms).sort("user_id", "first")
         self._long += int(long["len"].sum())
-        if self._longest is None and len(long):
+        if self._example is None and len(long):
             user, _, _, first, last = long.row(0)
-            self._longest = user, first, last
+            self._example = user, first, last
 
     def refuse(self, log: EventLog) -> None:
         """Raises FitError if more than stray impressions belong to such requests."""
-        if self._longest is None or self._long <= _LONG_SHARE * self._shown:
+        if self._example is None or self._long <= _LONG_SHARE * self._shown:
             return
-        user, first, last = self._longest
+        user, first, last = self._example
         raise FitError(
             f"column request_id: one request of user {log.user_ids[user]!r} shows media from {moment(first)} to {moment(last)}, "
             f"and {self._long:,} of {self._shown:,} impressions belong to requests that go on for longer than "
