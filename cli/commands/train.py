@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from training.recipes import Recipe
 
 _GB = 1e9
-_KEPT_BY_PRERANK = 150
 _LIBRARIES = ("faiss-cpu", "numpy", "onnx", "onnxruntime", "polars", "torch")
 
 
@@ -81,16 +80,8 @@ def train(
         fresh,
         funnel_log=funnel_log,
         compare_losses=compare_losses,
-        memory_budget=None if memory is None else _bytes(memory),
+        memory_budget=None if memory is None else int(memory * _GB),
     )
-
-
-def _bytes(gigabytes: float) -> int:
-    if not math.isfinite(gigabytes):
-        raise CommandError(
-            f"--memory {gigabytes}: not a number of GB", "leave --memory out for a quarter of this machine's"
-        )
-    return int(gigabytes * _GB)
 
 
 def train_bundle(
@@ -263,11 +254,14 @@ def metrics_tables(manifest: Manifest) -> Group:
 
 def _few_candidates(metrics: Mapping[str, Any]) -> list[Text]:
     """That there was next to nothing to choose from, if so. A bundle of an earlier release does not say."""
+    from training.funnel import FunnelSizes
+
+    kept = FunnelSizes().prerank
     median = metrics["candidates"]["median"] if "candidates" in metrics else math.inf
-    if median > _KEPT_BY_PRERANK:
+    if median > kept:
         return []
     few = (
-        f"half of these users have {median:.0f} candidates or fewer, and prerank keeps {_KEPT_BY_PRERANK}: the funnel above had "
+        f"half of these users have {median:.0f} candidates or fewer, and prerank keeps {kept}: the funnel above had "
         "nothing to decide. Do created_at, scores and policy_flags let media through?"
     )
     return [Text(few, "yellow")]

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bundles.store import BundleStore
 from cli import processes
-from cli.commands.train import _activate, _bytes, _few_candidates, _loss_lines, cost_line, metrics_tables, train_bundle
+from cli.commands.train import _activate, _few_candidates, _loss_lines, cost_line, metrics_tables, train_bundle
 from cli.errors import CommandError
 from cli.processes import Process
 from cli.stack import Ports, RunningStack
@@ -43,12 +43,6 @@ def test_a_funnel_that_had_nothing_to_decide_says_so() -> None:
     assert line.plain.startswith("half of these users have 3 candidates or fewer, and prerank keeps 150:")
     assert _few_candidates({"candidates": {"median": 500.0}}) == []
     assert _few_candidates({}) == []  # of an earlier release
-
-
-@pytest.mark.parametrize("memory", [float("inf"), float("nan")])
-def test_memory_that_is_no_number_of_bytes_is_refused(memory: float) -> None:
-    with pytest.raises(CommandError, match=r"--memory (inf|nan): not a number of GB"):
-        _bytes(memory)
 
 
 def test_a_fixed_loss_is_named_and_an_earlier_release_says_nothing() -> None:
